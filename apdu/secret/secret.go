@@ -1,0 +1,71 @@
+// Package secret holds the one type in which keys, PINs and ADM codes travel
+// through the program: every way of printing or encoding it gives "[redacted]".
+//
+// It guards against leaks by accident (a log line, an error text, a JSON
+// document), not against code that asks for the value.
+package secret
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+)
+
+const redacted = "[redacted]"
+
+// ErrHex is returned by FromHex; its text does not repeat the input.
+var ErrHex = errors.New("not an even number of hexadecimal digits")
+
+// Bytes is a secret of any length. The zero value is empty. The content lies
+// behind a pointer, so that fmt prints an address even where Bytes is an
+// unexported field, on which it calls no method.
+type Bytes struct{ p *[]byte }
+
+// New takes a copy of b.
+func New(b []byte) Bytes {
+	c := append([]byte(nil), b...)
+	return Bytes{&c}
+}
+
+// FromHex decodes hexadecimal digits of either case; the error is ErrHex.
+func FromHex(s string) (Bytes, error) {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		return Bytes{}, ErrHex
+	}
+	return Bytes{&b}, nil
+}
+
+// Reveal gives the secret itself, not a copy. The caller must not print, log or
+// store it in clear, nor change it.
+func (s Bytes) Reveal() []byte {
+	if s.p == nil {
+		return nil
+	}
+	return *s.p
+}
+
+// Len is the length in bytes.
+func (s Bytes) Len() int { return len(s.Reveal()) }
+
+// String implements fmt.Stringer by redaction.
+func (s Bytes) String() string { return redacted }
+
+// GoString implements fmt.GoStringer by redaction.
+func (s Bytes) GoString() string { return redacted }
+
+// Format implements fmt.Formatter by redaction, for every verb.
+func (s Bytes) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
+
+// LogValue implements slog.LogValuer by redaction.
+func (s Bytes) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText implements encoding.TextMarshaler by redaction.
+func (s Bytes) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// MarshalCBOR refuses: a secret has to be sealed or wrapped before it is
+// encoded, so an encoder that meets one has met a mistake.
+func (s Bytes) MarshalCBOR() ([]byte, error) {
+	return nil, errors.New("a secret must not be encoded: seal it first")
+}
