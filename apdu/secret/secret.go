@@ -18,14 +18,15 @@ const redacted = "[redacted]"
 var ErrHex = errors.New("not an even number of hexadecimal digits")
 
 // Bytes is a secret of any length. The zero value is empty. The content lies
-// behind a pointer, so that fmt prints an address even where Bytes is an
-// unexported field, on which it calls no method.
-type Bytes struct{ p *[]byte }
+// behind a function, so that fmt prints an address even where Bytes is an
+// unexported field, on which it calls no method (through a pointer it would
+// print the content for a verb that does not fit, as in %s).
+type Bytes struct{ reveal func() []byte }
 
 // New takes a copy of b.
 func New(b []byte) Bytes {
 	c := append([]byte(nil), b...)
-	return Bytes{&c}
+	return Bytes{func() []byte { return c }}
 }
 
 // FromHex decodes hexadecimal digits of either case; the error is ErrHex.
@@ -34,16 +35,16 @@ func FromHex(s string) (Bytes, error) {
 	if err != nil {
 		return Bytes{}, ErrHex
 	}
-	return Bytes{&b}, nil
+	return Bytes{func() []byte { return b }}, nil
 }
 
 // Reveal gives the secret itself, not a copy. The caller must not print, log or
 // store it in clear, nor change it.
 func (s Bytes) Reveal() []byte {
-	if s.p == nil {
+	if s.reveal == nil {
 		return nil
 	}
-	return *s.p
+	return s.reveal()
 }
 
 // Len is the length in bytes.
