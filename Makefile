@@ -1,0 +1,51 @@
+# Every target installs what it needs first (setup). `make demo` runs the main job,
+# `make test` the tests; see README.md.
+
+PACKAGES = pcscd libpcsclite-dev vsmartcard-vpcd swtpm swtpm-tools libssl-dev pkg-config gcc
+SUDO     = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+GOLANGCI = go tool -modfile=.ci/tools/go.mod golangci-lint
+# The parts that do things in parallel; the race detector runs over these.
+PARALLEL = ./card/... ./tpm ./flows/...
+FUZZTIME = 60s
+CHAOS    = 100
+
+.PHONY: setup build demo test bench chaos fuzz lint
+
+setup:
+	@missing=""; for p in $(PACKAGES); do \
+	  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	  echo "installing:$$missing"; \
+	  $(SUDO) apt-get update -qq && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+build: setup
+	go build -o mcim ./cmd/mcim
+
+demo: build
+	./mcim demo --out demo
+
+test: setup
+	go vet ./...
+	CGO_ENABLED=0 go build ./...
+	go test -race $(PARALLEL)
+	go test ./...
+
+bench: setup
+	go test -run '^$$' -bench . -benchmem ./... | .ci/benchtable
+
+chaos: setup
+	go test ./flows/world -run 'TestChaos' -count=1 -timeout 30m -v -args -chaos $(CHAOS)
+
+fuzz: setup
+	@for p in $$(go list ./...); do \
+	  for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	    echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+	  done; \
+	done
+
+lint: setup
+	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "gofmt: $$out"; exit 1; }
+	$(GOLANGCI) run ./...

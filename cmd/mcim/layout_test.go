@@ -1,0 +1,61 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// order is the import direction of the six folders: each may import itself and
+// what stands before it.
+var order = []string{"apdu", "card", "tpm", "flows", "hwtest", "cmd"}
+
+// TestImportDirection holds every package, tests included, to the order.
+func TestImportDirection(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f",
+		`{{.ImportPath}}: {{join .Imports " "}} {{join .TestImports " "}} {{join .XTestImports " "}}`, "mcim/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := 0
+	for line := range strings.Lines(string(out)) {
+		pkg, imports, _ := strings.Cut(line, ":")
+		from := folder(t, pkg)
+		packages++
+		for imp := range strings.FieldsSeq(imports) {
+			if strings.HasPrefix(imp, "mcim/") && folder(t, imp) > from {
+				t.Errorf("%s imports %s: imports go %s only", pkg, imp, strings.Join(order, " <- "))
+			}
+			if imp == "github.com/ebfe/scard" && pkg != "mcim/card/pcsc" {
+				t.Errorf("%s imports ebfe/scard: only card/pcsc may", pkg)
+			}
+			if role(pkg) != "" && (imp == "mcim/flows" || role(imp) != "" && role(imp) != role(pkg)) {
+				t.Errorf("%s imports %s: a role knows the others only by their messages (flows/wire)", pkg, imp)
+			}
+		}
+	}
+	if packages < 10 {
+		t.Fatalf("only %d packages seen", packages)
+	}
+}
+
+// folder is the place of a package's top-level folder in order.
+func folder(t *testing.T, pkg string) int {
+	t.Helper()
+	name, _, _ := strings.Cut(strings.TrimPrefix(pkg, "mcim/"), "/")
+	i := slices.Index(order, name)
+	if i < 0 {
+		t.Fatalf("%s is in none of the folders %v", pkg, order)
+	}
+	return i
+}
+
+// role names the role that a package implements, or is empty.
+func role(pkg string) string {
+	name, found := strings.CutPrefix(pkg, "mcim/flows/")
+	if found && slices.Contains([]string{"supplier", "ro", "vno", "sho", "pva", "subscriber", "m2me"}, name) {
+		return name
+	}
+	return ""
+}
