@@ -1,0 +1,395 @@
+package wire
+
+import "time"
+
+// Paths of the requests, by the role that answers them. The interface labels of
+// TR 33.812 digest, 5.1.3.4 (Cs, Iv, Dm, ...) stand behind each.
+const (
+	PathPCIDBatch = "/ccif/batch"    // supplier -> RO (Cs), P1.1
+	PathVectors   = "/auth/vectors"  // VNO -> RO's ICF or SHO (Iv), P2.4, P7.2
+	PathResync    = "/auth/resync"   // VNO -> RO's ICF or SHO (Iv)
+	PathAttached  = "/auth/attached" // VNO -> RO's ICF or SHO (Iv)
+	PathContact   = "/drf/contact"   // machine -> RO (Dm), P4.1
+	PathOrder     = "/drf/order"     // SHO -> RO (Ds), P1.9, P8a.2, P8c.1
+	PathEnrol     = "/factory/enrol" // machine -> supplier, P1.5
+	PathProve     = "/factory/prove" // machine -> supplier, P1.6
+	PathSupplied  = "/factory/done"  // machine -> supplier, P1.7
+	PathPlatform  = "/pva/platform"  // supplier -> PVA (Vm), P1.8
+	PathRecord    = "/pva/record"    // RO -> PVA (Pv), P6.3
+	PathOpen      = "/pva/open"      // SHO -> PVA (Vq), P5c.1
+	PathAppraise  = "/pva/appraise"  // RO -> PVA (Vq), P5c.5
+	PathContract  = "/sho/contract"  // subscriber -> SHO, P1.9, P8a.1
+	PathRegister  = "/sho/register"  // RO -> SHO (Ds), P4.5, P8a.7, P8c.4
+	PathAccept    = "/sho/accept"    // RO -> SHO (Ds), P4.8
+	PathCreate    = "/sho/create"    // RO -> SHO (Ps), P6.1
+	PathProtect   = "/sho/protect"   // RO -> SHO (Ps), P6.5
+	PathResult    = "/sho/result"    // RO -> SHO (Ps), P6.11
+	PathLive      = "/sho/live"      // RO -> SHO (Ds), P7.4
+	PathLeave     = "/sho/leave"     // RO -> old SHO (Ds), P8a.3
+	PathWakeSHO   = "/sho/wake"      // RO -> old SHO (Ds), P8a.5, P8c.2
+	PathClose     = "/sho/close"     // RO -> old SHO (Ds), P8a.14
+	PathAttach    = "/vno/attach"    // machine -> VNO (air interface), P2.3, P7.2
+	PathAnswer    = "/vno/answer"    // machine -> VNO (air interface), P2.7, P7.3
+	PathWakeVNO   = "/vno/wake"      // SHO -> VNO, P8a.5
+	PathWake      = "/m2me/wake"     // VNO -> machine, P8a.5
+	PathQuote     = "/tre/quote"     // RO -> machine (Dm), P5c.2
+	PathState     = "/tre/state"     // RO -> machine (Pm), P6.3
+	PathDeliver   = "/tre/deliver"   // RO -> machine (Pm), P6.6
+	PathActivate  = "/tre/activate"  // RO -> machine (Pm), P6.12, P8a.12, P8c.9
+	PathReplace   = "/tre/replace"   // RO -> machine (Pm), P8c.8
+	PathDelete    = "/tre/delete"    // RO -> machine (Pm), P7.5, P8a.13
+)
+
+// Types of the signed messages, the content type of their COSE_Sign1.
+const (
+	TypeMandate  = "mandate"  // subscriber's, Mandate
+	TypeOrder    = "order"    // SHO's, Order
+	TypePlatform = "platform" // supplier's, Platform
+	TypeVerdict  = "verdict"  // PVA's, Verdict
+)
+
+// Placement says where an MCIM lives: the two placements that the TR studies.
+type Placement string
+
+// The placements.
+const (
+	InTRE  Placement = "tre"
+	InUICC Placement = "uicc"
+)
+
+// Empty is the answer that says nothing but success.
+type Empty struct{}
+
+// --- supply phase, P1 ---
+
+// BatchRequest orders PCIDs (P1.1).
+type BatchRequest struct {
+	Batch string `cbor:"batch"` // the supplier's name of the batch; the same name gives the same batch
+	Count int    `cbor:"count"` // 1 to 1000
+	HPKE  []byte `cbor:"hpke"`  // supplier's HPKE public key, P-256 uncompressed point
+}
+
+// Batch is a batch of PCIDs, protected for the supplier (P1.4).
+type Batch struct {
+	Sealed  []byte    `cbor:"sealed"` // HPKE of CBOR []PCID
+	Expires time.Time `cbor:"expires"`
+}
+
+// PCID is one provisional connectivity identity with its key. It exists in
+// clear only between opening a Batch and sealing it again.
+type PCID struct {
+	ID  string `cbor:"id"`  // 15 digits, formed as an IMSI
+	K   []byte `cbor:"k"`   // 16 bytes
+	OPc []byte `cbor:"opc"` // 16 bytes
+	SQN []byte `cbor:"sqn"` // 6 bytes, the highest that was used
+}
+
+// EnrolRequest is the machine's claim to be a TRE (P1.5).
+type EnrolRequest struct {
+	Serial  string   `cbor:"serial"`
+	EKCerts [][]byte `cbor:"ek_certs"` // DER, the EK certificate first
+	EK      []byte   `cbor:"ek"`       // TPM2B_PUBLIC content: TPMT_PUBLIC
+	AK      []byte   `cbor:"ak"`       // TPMT_PUBLIC
+}
+
+// EnrolAnswer is the credential that only the TPM with that EK and that AK
+// opens (TPM2_MakeCredential).
+type EnrolAnswer struct {
+	Credential []byte `cbor:"credential"` // TPM2B_ID_OBJECT content
+	Secret     []byte `cbor:"secret"`     // TPM2B_ENCRYPTED_SECRET content
+	Nonce      []byte `cbor:"nonce"`      // for the certifications of ProveRequest
+}
+
+// Certification is a key that the AK certifies to live in the same TPM
+// (TPM2_Certify).
+type Certification struct {
+	Public    []byte `cbor:"public"`    // TPMT_PUBLIC
+	Attest    []byte `cbor:"attest"`    // TPMS_ATTEST
+	Signature []byte `cbor:"signature"` // TPMT_SIGNATURE
+}
+
+// ProveRequest proves possession and residency (P1.6).
+type ProveRequest struct {
+	Serial    string        `cbor:"serial"`
+	Activated []byte        `cbor:"activated"` // the secret inside the credential
+	SRK       Certification `cbor:"srk"`
+	TREKey    Certification `cbor:"tre_key"`
+	DEK       Certification `cbor:"dek"`
+	Slots     []SlotNames   `cbor:"slots"`
+	Log       []byte        `cbor:"log"` // event log of the boot in the factory
+}
+
+// SlotNames are the Names of a slot's NV counters.
+type SlotNames struct {
+	Slot       int    `cbor:"slot"`
+	EpochIndex uint32 `cbor:"epoch_index"`
+	EpochName  []byte `cbor:"epoch_name"` // Name with the written bit set
+	Epoch      uint64 `cbor:"epoch"`
+}
+
+// ProveAnswer is what the supplier puts into the machine (P1.6, P1.7).
+type ProveAnswer struct {
+	Certificate []byte `cbor:"certificate"` // DER, platform certificate of the TRE key
+	CA          []byte `cbor:"ca"`          // DER, root that the roles' certificates chain to
+	PCIDPackage []byte `cbor:"pcid"`        // MCIM package for slot 0
+	Card        []byte `cbor:"card"`        // HPKE to the DEK of CBOR CardSecrets; empty without a UICC
+	Supplier    []byte `cbor:"supplier"`    // DER, certificate of the supplier that signed the package
+	RO          string `cbor:"ro"`          // role name of the RO
+}
+
+// CardSecrets open the UICC that the supplier put into the machine. They exist
+// in clear only on their way into the TPM's seal.
+type CardSecrets struct {
+	ICCID string `cbor:"iccid"`
+	PIN1  []byte `cbor:"pin1"` // 8 bytes as VERIFY takes them
+	ADM1  []byte `cbor:"adm1"` // 8 bytes
+}
+
+// SuppliedRequest reports that the PCID is installed (P1.7).
+type SuppliedRequest struct {
+	Serial  string `cbor:"serial"`
+	Receipt []byte `cbor:"receipt"` // mcim.Receipt of the PCID package
+}
+
+// Platform is the supplier's signed statement about one machine (P1.8).
+type Platform struct {
+	Machine   string         `cbor:"machine"` // serial, the name in the platform certificate
+	EKHash    []byte         `cbor:"ek_hash"` // SHA-256 of the EK's TPMT_PUBLIC
+	AK        []byte         `cbor:"ak"`      // TPMT_PUBLIC
+	SRK       []byte         `cbor:"srk"`     // TPMT_PUBLIC
+	DEK       []byte         `cbor:"dek"`     // TPMT_PUBLIC
+	Slots     []SlotNames    `cbor:"slots"`
+	Build     string         `cbor:"build"`     // name of the reference values
+	Reference map[int][]byte `cbor:"reference"` // PCR index to its SHA-256 value
+	Made      time.Time      `cbor:"made"`
+}
+
+// PlatformMessage carries a signed Platform.
+type PlatformMessage struct {
+	Signed []byte `cbor:"signed"` // COSE_Sign1 TypePlatform
+}
+
+// MachineRequest names a machine.
+type MachineRequest struct {
+	Machine string `cbor:"machine"`
+}
+
+// --- orders ---
+
+// Mandate is the subscriber's signed will (P1.9, P8a.1).
+type Mandate struct {
+	ID        string    `cbor:"id"`
+	Machine   string    `cbor:"machine"`
+	Placement Placement `cbor:"placement"`
+	OldSHO    string    `cbor:"old_sho"`  // role name; empty for the first provisioning
+	NewSHO    string    `cbor:"new_sho"`  // role name
+	OldIMSI   string    `cbor:"old_imsi"` // empty for the first provisioning
+	Made      time.Time `cbor:"made"`
+	Expires   time.Time `cbor:"expires"`
+}
+
+// MandateMessage carries a signed Mandate.
+type MandateMessage struct {
+	Signed []byte `cbor:"signed"` // COSE_Sign1 TypeMandate
+}
+
+// Order is the new SHO's signed order to the RO (P1.9, P8a.2).
+type Order struct {
+	ID      string `cbor:"id"`
+	Mandate []byte `cbor:"mandate"` // COSE_Sign1 TypeMandate
+}
+
+// OrderMessage carries a signed Order.
+type OrderMessage struct {
+	Signed []byte `cbor:"signed"` // COSE_Sign1 TypeOrder
+}
+
+// OrderRequest names an order.
+type OrderRequest struct {
+	Order string `cbor:"order"`
+}
+
+// --- attach, P2 and P7 ---
+
+// AttachRequest asks for service (P2.3, P7.2).
+type AttachRequest struct {
+	Identity string `cbor:"identity"` // PCID or IMSI
+	Address  string `cbor:"address"`  // host:port on which the machine is reached
+}
+
+// Challenge is what the machine has to answer (P2.7, P7.3).
+type Challenge struct {
+	Session string   `cbor:"session"`
+	RAND    [16]byte `cbor:"rand"`
+	AUTN    [16]byte `cbor:"autn"`
+}
+
+// AnswerRequest is the answer: RES, or AUTS after a synchronisation failure.
+type AnswerRequest struct {
+	Session string `cbor:"session"`
+	RES     []byte `cbor:"res,omitempty"`
+	AUTS    []byte `cbor:"auts,omitempty"`
+}
+
+// Attached is the end of an attach, or one more challenge after AUTS.
+type Attached struct {
+	Again      *Challenge `cbor:"again,omitempty"`
+	Restricted bool       `cbor:"restricted"` // the bearer reaches the RO only (P2.8)
+}
+
+// VectorRequest asks the home of an identity for an authentication vector
+// (P2.4, P7.2).
+type VectorRequest struct {
+	Identity string   `cbor:"identity"`
+	RAND     [16]byte `cbor:"rand,omitempty"` // with AUTS: of the failed challenge
+	AUTS     []byte   `cbor:"auts,omitempty"`
+}
+
+// Vector is an authentication vector (TS 33.102, 6.3.2).
+type Vector struct {
+	RAND, AUTN [16]byte
+	XRES       []byte
+	CK, IK     [16]byte
+	Restricted bool // the profile of a PCID: RO only
+}
+
+// AttachedNotice tells the home that the identity is attached.
+type AttachedNotice struct {
+	Identity string `cbor:"identity"`
+}
+
+// --- discovery, registration, P4 ---
+
+// ContactRequest is the machine's first word to the RO (P4.1, P8a.6).
+type ContactRequest struct {
+	Machine      string   `cbor:"machine"`
+	Address      string   `cbor:"address"` // host:port on the bearer
+	Capabilities []string `cbor:"capabilities"`
+}
+
+// ContactAnswer says what the RO has for the machine.
+type ContactAnswer struct {
+	Order string `cbor:"order"` // empty: nothing to do
+}
+
+// RegisterRequest registers the machine with a SHO (P4.5, P8a.7).
+type RegisterRequest struct {
+	Order        string   `cbor:"order"`
+	Machine      string   `cbor:"machine"`
+	Capabilities []string `cbor:"capabilities"`
+}
+
+// RegisterAnswer holds the nonce that the PVA gave for this machine (P5c.1).
+type RegisterAnswer struct {
+	Validation string `cbor:"validation"` // the PVA's name of the validation
+	Nonce      []byte `cbor:"nonce"`      // 32 bytes
+}
+
+// --- validation, P5c ---
+
+// OpenRequest asks the PVA for a validation (P5c.1).
+type OpenRequest struct {
+	Machine string `cbor:"machine"`
+	Purpose string `cbor:"purpose"` // the order
+}
+
+// QuoteRequest asks the TRE for evidence (P5c.2).
+type QuoteRequest struct {
+	Order string `cbor:"order"`
+	Nonce []byte `cbor:"nonce"`
+}
+
+// QuoteAnswer is the evidence (P5c.5).
+type QuoteAnswer struct {
+	Evidence []byte `cbor:"evidence"` // CBOR attest.Evidence
+}
+
+// AppraiseRequest hands evidence to the PVA (P5c.5).
+type AppraiseRequest struct {
+	Validation string `cbor:"validation"`
+	Exporter   []byte `cbor:"exporter"` // of the RO's TLS session with the machine, as the RO sees it
+	Evidence   []byte `cbor:"evidence"`
+}
+
+// VerdictMessage carries a signed Verdict (P5c.8).
+type VerdictMessage struct {
+	Signed []byte `cbor:"signed"` // COSE_Sign1 TypeVerdict
+}
+
+// Verdict is the PVA's judgement on one machine, for one requester.
+type Verdict struct {
+	Validation string    `cbor:"validation"`
+	Machine    string    `cbor:"machine"`
+	Requester  string    `cbor:"requester"` // role name of the SHO that asked
+	Purpose    string    `cbor:"purpose"`   // the order
+	Pass       bool      `cbor:"pass"`
+	Failed     []string  `cbor:"failed"` // what differs, in words; empty when Pass
+	Made       time.Time `cbor:"made"`
+	Expires    time.Time `cbor:"expires"`
+}
+
+// AcceptRequest shows the verdict to the SHO (P4.8).
+type AcceptRequest struct {
+	Order   string `cbor:"order"`
+	Verdict []byte `cbor:"verdict"` // COSE_Sign1 TypeVerdict
+}
+
+// --- download, P6 ---
+
+// CreateAnswer names the pending subscription (P6.1, P6.2).
+type CreateAnswer struct {
+	Package string `cbor:"package"` // package id that the SHO wants
+	IMSI    string `cbor:"imsi"`
+}
+
+// StateRequest asks for the TRE's state that a package has to fit (P6.3).
+type StateRequest struct {
+	Placement Placement `cbor:"placement"`
+}
+
+// StateAnswer is that state.
+type StateAnswer struct {
+	Slot     int    `cbor:"slot"`     // slot that is free
+	Epoch    uint64 `cbor:"epoch"`    // count of its epoch counter
+	Sequence uint64 `cbor:"sequence"` // highest package sequence that was consumed
+}
+
+// ProtectRequest asks the SHO to protect its MCIM for one TRE (P6.4, P6.5): the
+// DPF makes the header, the SHO alone sees K.
+type ProtectRequest struct {
+	Order    string `cbor:"order"`
+	Platform []byte `cbor:"platform"` // COSE_Sign1 TypePlatform
+	Slot     int    `cbor:"slot"`
+	Epoch    uint64 `cbor:"epoch"`
+	Sequence uint64 `cbor:"sequence"`
+}
+
+// PackageMessage carries an MCIM package (P6.5, P6.6).
+type PackageMessage struct {
+	Order   string `cbor:"order"`
+	Package []byte `cbor:"package"` // COSE_Sign1 of tpm/mcim
+	Issuer  []byte `cbor:"issuer"`  // DER, certificate of the SHO that signed it
+}
+
+// ReceiptMessage carries the TRE's signed result (P6.10, P8a.13).
+type ReceiptMessage struct {
+	Order   string `cbor:"order"`
+	Receipt []byte `cbor:"receipt"` // CBOR mcim.Receipt
+}
+
+// LiveAnswer says whether the SHO has seen the new subscription attach (P7.4).
+type LiveAnswer struct {
+	Live bool   `cbor:"live"`
+	IMSI string `cbor:"imsi"`
+}
+
+// DeleteRequest names the MCIM to erase (P7.5, P8a.13).
+type DeleteRequest struct {
+	Order string `cbor:"order"`
+	Slot  int    `cbor:"slot"`
+}
+
+// WakeRequest wakes the machine behind an IMSI (P8a.5, P8c.2).
+type WakeRequest struct {
+	IMSI string `cbor:"imsi"`
+}
