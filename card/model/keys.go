@@ -1,0 +1,159 @@
+package model
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"mcim/apdu/secret"
+)
+
+// Sizes of the vendor's files, in bytes.
+const (
+	KeyFileSize = 1 + keyLen + keyLen
+	SQNFileSize = 2 + sqnLen + sqnLen + Indices*sqnLen
+
+	// Indices is the number of values of IND, and of entries in the SQN file.
+	Indices = 1 << indBits
+	// MaxSQN is the largest sequence number, 48 bits (TS 33.102, C.1.1.1).
+	MaxSQN = 1<<48 - 1
+
+	keyLen  = 16
+	sqnLen  = 6
+	indBits = 5
+
+	storesOPc = 0x10 // in the first byte of the key file: OPc follows, not OP
+)
+
+// Algorithm is the name of an authentication algorithm.
+type Algorithm string
+
+// Milenage is the algorithm set of TS 35.206.
+const Milenage Algorithm = "milenage"
+
+// Key is the content of the key file.
+type Key struct {
+	Algorithm Algorithm
+	K, OPc    secret.Bytes // 16 bytes each
+}
+
+// Errors of the two files.
+var (
+	// ErrKeyFile: not a key file that this model knows. The text names no key.
+	ErrKeyFile = errors.New("bad key file")
+	// ErrSQNFile: not an SQN file that this model knows.
+	ErrSQNFile = errors.New("bad SQN file")
+)
+
+// EncodeKey makes the content of the key file: one byte with the algorithm and
+// the flag that OPc is stored, K, OPc. The flags for a shortened RES and for the
+// second SRES function are 0. Keys of a wrong length and algorithms that the
+// card has not are ErrKeyFile.
+func (m *Model) EncodeKey(k Key) (secret.Bytes, error) {
+	number, ok := m.Algorithms[k.Algorithm]
+	if !ok {
+		return secret.Bytes{}, fmt.Errorf("%w: a card of model %q has no algorithm %q", ErrKeyFile, m.Name, k.Algorithm)
+	}
+	if k.K.Len() != keyLen || k.OPc.Len() != keyLen {
+		return secret.Bytes{}, fmt.Errorf("%w: K has %d bytes and OPc %d, want %d each", ErrKeyFile, k.K.Len(), k.OPc.Len(), keyLen)
+	}
+	b := append(make([]byte, 0, KeyFileSize), storesOPc|number)
+	b = append(b, k.K.Reveal()...)
+	b = append(b, k.OPc.Reveal()...)
+	return secret.New(b), nil
+}
+
+// DecodeKey is the inverse of EncodeKey. It refuses with ErrKeyFile what
+// EncodeKey does not write: another length, flags, an algorithm without name.
+func (m *Model) DecodeKey(file secret.Bytes) (Key, error) {
+	b := file.Reveal()
+	if len(b) != KeyFileSize {
+		return Key{}, fmt.Errorf("%w: %d bytes, want %d", ErrKeyFile, len(b), KeyFileSize)
+	}
+	for a, number := range m.Algorithms {
+		if b[0] == storesOPc|number {
+			return Key{a, secret.New(b[1 : 1+keyLen]), secret.New(b[1+keyLen:])}, nil
+		}
+	}
+	return Key{}, fmt.Errorf("%w: first byte %02X is no algorithm of model %q with OPc stored and full RES", ErrKeyFile, b[0], m.Name)
+}
+
+// SQN is the content of the SQN file: how the card checks sequence numbers
+// (TS 33.102, C.2) and what it has seen. Numbers are whole SQN of 48 bits, SEQ
+// in the upper 43 and IND in the lower 5, and so are the two limits.
+type SQN struct {
+	SkipNext    bool // accept any SQN once
+	CheckDelta  bool // refuse jumps ahead of more than Delta
+	CheckAge    bool // refuse what is older than the highest by more than AgeLimit
+	Check       bool // check at all
+	KeepAMF     bool // MAC-S over the AMF received, not over 0000
+	ConcealAUTS bool // SQN in AUTS is hidden by AK
+	ConcealAUTN bool // SQN in AUTN is hidden by AK
+	Delta       uint64
+	AgeLimit    uint64
+	Seen        [Indices]uint64 // for each IND the last SQN accepted
+}
+
+// NewSQN is the SQN file of a fresh subscription as the family has it: checked,
+// with a delta of 2^28 in SEQ, without age limit, SQN concealed in AUTN and
+// AUTS; every IND has seen the SEQ of last.
+func NewSQN(last uint64) SQN {
+	q := SQN{
+		Check: true, CheckDelta: true, ConcealAUTN: true, ConcealAUTS: true,
+		Delta: 1 << (28 + indBits), AgeLimit: 1 << (28 + indBits),
+	}
+	for i := range q.Seen {
+		q.Seen[i] = last&^(Indices-1) | uint64(i)
+	}
+	return q
+}
+
+// EncodeSQN makes the content of the SQN file; a number of more than 48 bits is
+// ErrSQNFile.
+func (m *Model) EncodeSQN(q SQN) ([]byte, error) {
+	b := []byte{
+		bit(q.SkipNext, 7) | bit(q.CheckDelta, 6) | bit(q.CheckAge, 5) | bit(q.Check, 4) | indBits,
+		bit(q.KeepAMF, 2) | bit(q.ConcealAUTS, 1) | bit(q.ConcealAUTN, 0),
+	}
+	for _, n := range append([]uint64{q.Delta, q.AgeLimit}, q.Seen[:]...) {
+		if n > MaxSQN {
+			return nil, fmt.Errorf("%w: %d has more than 48 bits", ErrSQNFile, n)
+		}
+		b = append(b, binary.BigEndian.AppendUint64(nil, n)[2:]...)
+	}
+	return b, nil
+}
+
+// DecodeSQN is the inverse of EncodeSQN; another length, another width of IND
+// and unknown flags are ErrSQNFile.
+func (m *Model) DecodeSQN(b []byte) (SQN, error) {
+	if len(b) != SQNFileSize {
+		return SQN{}, fmt.Errorf("%w: %d bytes, want %d", ErrSQNFile, len(b), SQNFileSize)
+	}
+	if b[0]&0x0F != indBits {
+		return SQN{}, fmt.Errorf("%w: IND of %d bits, want %d", ErrSQNFile, b[0]&0x0F, indBits)
+	}
+	if b[1]&^0x07 != 0 {
+		return SQN{}, fmt.Errorf("%w: unknown flags %02X", ErrSQNFile, b[1]&^0x07)
+	}
+	q := SQN{
+		SkipNext: b[0]&0x80 != 0, CheckDelta: b[0]&0x40 != 0, CheckAge: b[0]&0x20 != 0, Check: b[0]&0x10 != 0,
+		KeepAMF: b[1]&4 != 0, ConcealAUTS: b[1]&2 != 0, ConcealAUTN: b[1]&1 != 0,
+	}
+	number := func(i int) uint64 {
+		at := 2 + i*sqnLen
+		return binary.BigEndian.Uint64(append([]byte{0, 0}, b[at:at+sqnLen]...))
+	}
+	q.Delta, q.AgeLimit = number(0), number(1)
+	for i := range q.Seen {
+		q.Seen[i] = number(2 + i)
+	}
+	return q, nil
+}
+
+func bit(set bool, at uint) byte {
+	if set {
+		return 1 << at
+	}
+	return 0
+}
