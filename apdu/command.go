@@ -31,6 +31,9 @@ type Command struct {
 	// Extended asks for the extended form where the short one would do. The
 	// form is chosen by length otherwise.
 	Extended bool
+	// Err tells why the command cannot be built; Bytes returns it. Builders of
+	// higher layers set it where a field of theirs is out of its bounds.
+	Err error
 }
 
 // Case is the case of a command, 1 to 4: nothing sent or expected, data
@@ -55,13 +58,16 @@ func (c Command) extended() bool {
 }
 
 // Bytes encodes the command; it fails with ErrMalformed where a length is out
-// of the bounds of ISO/IEC 7816-3, 12.1.3.
+// of the bounds of ISO/IEC 7816-3, 12.1.3, and with Err where that is set.
 func (c Command) Bytes() ([]byte, error) {
 	return c.Append(nil)
 }
 
 // Append is Bytes that appends to dst, for callers that reuse a buffer.
 func (c Command) Append(dst []byte) ([]byte, error) {
+	if c.Err != nil {
+		return nil, c.Err
+	}
 	if len(c.Data) > MaxExtendedData {
 		return nil, fmt.Errorf("%w: %d data bytes, at most %d", ErrMalformed, len(c.Data), MaxExtendedData)
 	}

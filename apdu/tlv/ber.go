@@ -1,6 +1,7 @@
 package tlv
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 )
@@ -92,6 +93,24 @@ func Decode(b []byte) ([]TLV, error) {
 		rest = rest[n:]
 	}
 	return list, nil
+}
+
+// DecodeFilled is Decode for a record of fixed length, in which FF fills the
+// bytes behind the last data object.
+func DecodeFilled(b []byte) ([]TLV, error) {
+	n := len(b)
+	for rest := b; len(rest) > 0; {
+		if len(bytes.Trim(rest, "\xff")) == 0 {
+			n = len(b) - len(rest)
+			break
+		}
+		_, size, err := decodeOne(rest, true)
+		if err != nil {
+			break // Decode finds it again and says where it is
+		}
+		rest = rest[size:]
+	}
+	return Decode(b[:n:n])
 }
 
 // DecodeLenient is Decode that passes over padding with 00 or FF before,
