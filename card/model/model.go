@@ -13,7 +13,7 @@ import (
 //go:embed data/models/*.toml data/families.toml
 var embedded embed.FS
 
-// ErrUnknown: no model fits. Such a card can be read, but not written.
+// ErrUnknown says that no model fits: such a card can be read, but not written.
 var ErrUnknown = errors.New("unknown card model")
 
 // Model is what has to be known of a kind of card before it may be written.

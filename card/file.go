@@ -1,0 +1,223 @@
+package card
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"mcim/apdu"
+	"mcim/apdu/uicc"
+)
+
+// Errors of reading files.
+var (
+	// ErrNoApplication: EF.DIR names no application with that AID.
+	ErrNoApplication = errors.New("application not on the card")
+	// ErrFileKind: the file is not of the kind that the operation needs.
+	ErrFileKind = errors.New("wrong kind of file")
+	// ErrShortRead: the card gave less than its FCP promises.
+	ErrShortRead = errors.New("card gave fewer bytes than the file has")
+)
+
+// File names a file by its place. The zero value is the MF.
+type File struct {
+	// AID is the AID of the application, or the start of it: the whole one is
+	// looked up in EF.DIR. Without it the path begins below the MF.
+	AID  []byte
+	Path []uint16 // file identifiers, without MF and ADF; empty: the directory itself
+}
+
+// InMF is the file with this path below the MF.
+func InMF(path ...uint16) File { return File{Path: path} }
+
+// InApp is the file with this path below the application's directory.
+func InApp(aid []byte, path ...uint16) File { return File{AID: aid, Path: path} }
+
+// String is the file's path, as in "3F00/2FE2" or "A0000000871002/6F07".
+func (f File) String() string {
+	s := "3F00"
+	if len(f.AID) > 0 {
+		s = fmt.Sprintf("%X", f.AID)
+	}
+	for _, fid := range f.Path {
+		s += fmt.Sprintf("/%04X", fid)
+	}
+	return s
+}
+
+// selection is what a Session remembers of the card's files.
+type selection struct {
+	// current is the AID of the application whose ADF is the current directory;
+	// empty where it is another one or not known.
+	current string
+	apps    [][]byte // the AIDs in EF.DIR, nil before it was read
+}
+
+// doOn is Do for a command that concerns a file.
+func (s *Session) doOn(ctx context.Context, f File, c apdu.Command) ([]byte, error) {
+	data, err := s.Do(ctx, c)
+	var refused *CommandError
+	switch {
+	case errors.As(err, &refused):
+		refused.File = f.String()
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", f, err)
+	}
+	return data, nil
+}
+
+// Select selects a file and gives its FCP. A file that is not there is a
+// *CommandError (apdu.ErrNotFound), an application that EF.DIR does not name
+// ErrNoApplication.
+func (s *Session) Select(ctx context.Context, f File) (uicc.FCP, error) {
+	data, err := s.selectFile(ctx, f)
+	if err != nil {
+		return uicc.FCP{}, err
+	}
+	fcp, err := uicc.ParseFCP(data)
+	if err != nil {
+		return uicc.FCP{}, fmt.Errorf("SELECT of %s: %w", f, err)
+	}
+	return fcp, nil
+}
+
+func (s *Session) selectFile(ctx context.Context, f File) ([]byte, error) {
+	if len(f.AID) > 0 {
+		return s.selectInApp(ctx, f)
+	}
+	if len(f.Path) == 0 {
+		return s.doOn(ctx, f, uicc.SelectFID(uicc.FIDMF).Command())
+	}
+	return s.doOn(ctx, f, uicc.SelectPath(f.Path...).Command())
+}
+
+// selectInApp selects the application, unless it is the current directory, and
+// walks the path. A single step leaves the application current.
+func (s *Session) selectInApp(ctx context.Context, f File) (data []byte, err error) {
+	aid, err := s.FindApp(ctx, f.AID)
+	if err != nil {
+		return nil, err
+	}
+	if len(f.Path) == 0 || s.files.current != string(aid) {
+		if data, err = s.doOn(ctx, f, uicc.SelectAID(aid).Command()); err != nil {
+			return nil, err
+		}
+	}
+	for _, fid := range f.Path {
+		if data, err = s.doOn(ctx, f, uicc.SelectFID(fid).Command()); err != nil {
+			return nil, err
+		}
+	}
+	if len(f.Path) <= 1 {
+		s.files.current = string(aid)
+	}
+	return data, nil
+}
+
+// FindApp gives the whole AID of the first application in EF.DIR whose AID
+// begins with prefix (TS 102 221, 13.1), or ErrNoApplication.
+func (s *Session) FindApp(ctx context.Context, prefix []byte) ([]byte, error) {
+	apps, err := s.Apps(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, aid := range apps {
+		if bytes.HasPrefix(aid, prefix) {
+			return aid, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: EF.DIR has no AID that begins with %s", ErrNoApplication, hex.EncodeToString(prefix))
+}
+
+// Apps gives the AIDs in EF.DIR, in its order. EF.DIR is read once for each
+// reset of the card.
+func (s *Session) Apps(ctx context.Context) ([][]byte, error) {
+	if err := s.usable(); err != nil {
+		return nil, err
+	}
+	if s.files.apps != nil {
+		return s.files.apps, nil
+	}
+	records, err := s.ReadRecords(ctx, InMF(uicc.FIDEFDIR))
+	if err != nil {
+		return nil, err
+	}
+	apps := [][]byte{}
+	for i, r := range records {
+		d, err := uicc.DecodeDirRecord(r)
+		switch {
+		case errors.Is(err, uicc.ErrEmptyRecord):
+		case err != nil:
+			return nil, fmt.Errorf("record %d of EF.DIR: %w", i+1, err)
+		default:
+			apps = append(apps, d.AID)
+		}
+	}
+	s.files.apps = apps
+	return apps, nil
+}
+
+// ReadFile reads a whole transparent file, as long as its FCP says.
+func (s *Session) ReadFile(ctx context.Context, f File) ([]byte, error) {
+	fcp, err := s.Select(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	if t := fcp.Descriptor.Type; t != uicc.Transparent {
+		return nil, fmt.Errorf("%w: %s is a %s, want a transparent EF", ErrFileKind, f, t)
+	}
+	return s.readSelected(ctx, f, 0, fcp.Size.N)
+}
+
+// readSelected reads n bytes from offset of the current file, which is f.
+func (s *Session) readSelected(ctx context.Context, f File, offset, n int) ([]byte, error) {
+	var out []byte
+	for len(out) < n {
+		at := offset + len(out)
+		data, err := s.doOn(ctx, f, uicc.ReadBinary{Offset: uint16(at), Ne: min(n-len(out), apdu.MaxShortData)}.Command())
+		if err != nil {
+			return nil, err
+		}
+		if len(data) == 0 || len(data) > n-len(out) {
+			return nil, fmt.Errorf("%w: %s has %d bytes, got %d at offset %d", ErrShortRead, f, offset+n, len(data), at)
+		}
+		out = append(out, data...)
+	}
+	return out, nil
+}
+
+// ReadRecords reads all records of a linear fixed or cyclic file.
+func (s *Session) ReadRecords(ctx context.Context, f File) ([][]byte, error) {
+	fcp, err := s.Select(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	d := fcp.Descriptor
+	if !d.Type.HasRecords() {
+		return nil, fmt.Errorf("%w: %s is a %s, want an EF with records", ErrFileKind, f, d.Type)
+	}
+	var out [][]byte
+	for n := 1; n <= int(d.Records); n++ {
+		data, err := s.readRecord(ctx, f, n, int(d.RecordLength))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, data)
+	}
+	return out, nil
+}
+
+// readRecord reads record n, of length bytes, of the current file, which is f.
+func (s *Session) readRecord(ctx context.Context, f File, n, length int) ([]byte, error) {
+	data, err := s.doOn(ctx, f, uicc.ReadRecord{Record: byte(n), Ne: length}.Command())
+	if err != nil {
+		return nil, err
+	}
+	if len(data) != length {
+		return nil, fmt.Errorf("%w: record %d of %s has %d bytes, got %d", ErrShortRead, n, f, length, len(data))
+	}
+	return data, nil
+}
