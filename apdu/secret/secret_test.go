@@ -38,7 +38,7 @@ func TestNothingPrintsTheSecret(t *testing.T) {
 		t.Errorf("JSON does not say that something was redacted: %s", j)
 	}
 	for _, form := range []string{string(raw), hex.EncodeToString(raw), strings.ToUpper(hex.EncodeToString(raw)),
-		strings.Trim(fmt.Sprint(raw), "[]")} {
+		strings.Trim(fmt.Sprintf("%d", raw), "[]")} {
 		if strings.Contains(out.String(), form) {
 			t.Errorf("found %q in:\n%s", form, out.String())
 		}

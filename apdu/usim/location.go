@@ -37,9 +37,6 @@ func (a Area) append(dst []byte) ([]byte, error) {
 	return append(append(dst, plmn[:]...), a.Code[:]...), nil
 }
 
-// areaBytes is the size of an Area.
-const areaBytes = 5
-
 func decodeArea(b []byte) (Area, error) {
 	plmn, err := DecodePLMN([3]byte(b))
 	return Area{PLMN: plmn, Code: [2]byte(b[3:])}, err
