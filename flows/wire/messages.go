@@ -2,43 +2,71 @@ package wire
 
 import "time"
 
-// Paths of the requests, by the role that answers them. The interface labels of
-// TR 33.812 digest, 5.1.3.4 (Cs, Iv, Dm, ...) stand behind each.
+// The arrows between the roles: who asks whom, with the interface labels of
+// TR 33.812 digest, 5.1.3.4 (Cs, Iv, Dm, ...). Every one may be called again with
+// the same content, as after a lost answer, and gives the same result.
 const (
-	PathPCIDBatch = "/ccif/batch"    // supplier -> RO (Cs), P1.1
-	PathVectors   = "/auth/vectors"  // VNO -> RO's ICF or SHO (Iv), P2.4, P7.2
-	PathResync    = "/auth/resync"   // VNO -> RO's ICF or SHO (Iv)
-	PathAttached  = "/auth/attached" // VNO -> RO's ICF or SHO (Iv)
-	PathContact   = "/drf/contact"   // machine -> RO (Dm), P4.1
-	PathOrder     = "/drf/order"     // SHO -> RO (Ds), P1.9, P8a.2, P8c.1
-	PathEnrol     = "/factory/enrol" // machine -> supplier, P1.5
-	PathProve     = "/factory/prove" // machine -> supplier, P1.6
-	PathSupplied  = "/factory/done"  // machine -> supplier, P1.7
-	PathPlatform  = "/pva/platform"  // supplier -> PVA (Vm), P1.8
-	PathRecord    = "/pva/record"    // RO -> PVA (Pv), P6.3
-	PathOpen      = "/pva/open"      // SHO -> PVA (Vq), P5c.1
-	PathAppraise  = "/pva/appraise"  // RO -> PVA (Vq), P5c.5
-	PathContract  = "/sho/contract"  // subscriber -> SHO, P1.9, P8a.1
-	PathRegister  = "/sho/register"  // RO -> SHO (Ds), P4.5, P8a.7, P8c.4
-	PathAccept    = "/sho/accept"    // RO -> SHO (Ds), P4.8
-	PathCreate    = "/sho/create"    // RO -> SHO (Ps), P6.1
-	PathProtect   = "/sho/protect"   // RO -> SHO (Ps), P6.5
-	PathResult    = "/sho/result"    // RO -> SHO (Ps), P6.11
-	PathLive      = "/sho/live"      // RO -> SHO (Ds), P7.4
-	PathLeave     = "/sho/leave"     // RO -> old SHO (Ds), P8a.3
-	PathWakeSHO   = "/sho/wake"      // RO -> old SHO (Ds), P8a.5, P8c.2
-	PathClose     = "/sho/close"     // RO -> old SHO (Ds), P8a.14
-	PathAttach    = "/vno/attach"    // machine -> VNO (air interface), P2.3, P7.2
-	PathAnswer    = "/vno/answer"    // machine -> VNO (air interface), P2.7, P7.3
-	PathWakeVNO   = "/vno/wake"      // SHO -> VNO, P8a.5
-	PathWake      = "/m2me/wake"     // VNO -> machine, P8a.5
-	PathQuote     = "/tre/quote"     // RO -> machine (Dm), P5c.2
-	PathState     = "/tre/state"     // RO -> machine (Pm), P6.3
-	PathDeliver   = "/tre/deliver"   // RO -> machine (Pm), P6.6
-	PathActivate  = "/tre/activate"  // RO -> machine (Pm), P6.12, P8a.12, P8c.9
-	PathReplace   = "/tre/replace"   // RO -> machine (Pm), P8c.8
-	PathDelete    = "/tre/delete"    // RO -> machine (Pm), P7.5, P8a.13
+	PathPCIDBatch Route[BatchRequest, Batch] = "/ccif/batch" // supplier -> RO (Cs), P1.1
+
+	PathEnrol    Route[EnrolRequest, EnrolAnswer] = "/factory/enrol" // machine on the bench -> supplier, P1.5
+	PathProve    Route[ProveRequest, ProveAnswer] = "/factory/prove" // machine on the bench -> supplier, P1.6
+	PathSupplied Route[SuppliedRequest, Empty]    = "/factory/done"  // machine on the bench -> supplier, P1.7
+	PathPlatform Route[PlatformMessage, Empty]    = "/pva/platform"  // supplier -> PVA (Vm), P1.8
+
+	PathContract Route[MandateMessage, OrderRequest] = "/sho/contract" // subscriber -> SHO, P1.9, P8a.1
+	PathOrder    Route[OrderMessage, Empty]          = "/drf/order"    // SHO -> RO (Ds), P1.9, P8a.2, P8c.1
+
+	PathAttach   Route[AttachRequest, Challenge] = "/vno/attach"    // machine -> VNO (air interface), P2.3, P7.2
+	PathAnswer   Route[AnswerRequest, Attached]  = "/vno/answer"    // machine -> VNO (air interface), P2.7, P7.3
+	PathVectors  Route[VectorRequest, Vector]    = "/auth/vectors"  // VNO -> RO's ICF or SHO (Iv), P2.4, P7.2
+	PathResync   Route[VectorRequest, Vector]    = "/auth/resync"   // VNO -> RO's ICF or SHO (Iv), P2.7, P7.3
+	PathAttached Route[AttachedNotice, Empty]    = "/auth/attached" // VNO -> RO's ICF or SHO (Iv), P2.8, P7.3
+
+	PathContact  Route[ContactRequest, ContactAnswer]   = "/drf/contact"  // machine -> RO (Dm), P4.1
+	PathRegister Route[RegisterRequest, Empty]          = "/sho/register" // RO -> SHO (Ds), P4.5, P8a.7, P8c.4
+	PathValidate Route[OrderRequest, Validation]        = "/sho/validate" // RO -> SHO (Ds), P4.7, P8a.8, P8c.5
+	PathOpen     Route[OpenRequest, Validation]         = "/pva/open"     // SHO -> PVA (Vq), P5c.1
+	PathQuote    Route[QuoteRequest, QuoteAnswer]       = "/tre/quote"    // RO -> machine (Dm), P5c.2
+	PathAppraise Route[AppraiseRequest, VerdictMessage] = "/pva/appraise" // RO -> PVA (Vq), P5c.5
+	PathAccept   Route[AcceptRequest, Empty]            = "/sho/accept"   // RO -> SHO (Ds), P4.8, P8a.8, P8c.5
+
+	PathCreate   Route[OrderRequest, CreateAnswer]      = "/sho/create"   // RO -> SHO (Ps), P6.1
+	PathRecord   Route[MachineRequest, PlatformMessage] = "/pva/record"   // RO -> PVA (Pv), P6.3
+	PathState    Route[StateRequest, StateAnswer]       = "/tre/state"    // RO -> machine (Pm), P6.3
+	PathProtect  Route[ProtectRequest, PackageMessage]  = "/sho/protect"  // RO -> SHO (Ps), P6.5
+	PathDeliver  Route[PackageMessage, ReceiptMessage]  = "/tre/deliver"  // RO -> machine (Pm), P6.6, P8c.7
+	PathResult   Route[ReceiptMessage, Empty]           = "/sho/result"   // RO -> SHO (Ps), P6.11
+	PathReplace  Route[OrderRequest, ReceiptMessage]    = "/tre/replace"  // RO -> machine (Pm), P8c.8
+	PathActivate Route[OrderRequest, Empty]             = "/tre/activate" // RO -> machine (Pm), P6.12, P8a.12, P8c.9
+	PathLive     Route[OrderRequest, LiveAnswer]        = "/sho/live"     // RO -> SHO (Ds), P7.4
+	PathDelete   Route[DeleteRequest, ReceiptMessage]   = "/tre/delete"   // RO -> machine (Pm), P7.5, P8a.13
+
+	PathLeave   Route[OrderMessage, LeaveAnswer] = "/sho/leave" // RO -> old SHO (Ds), P8a.3
+	PathWakeSHO Route[WakeRequest, Empty]        = "/sho/wake"  // RO -> old SHO (Ds), P8a.5, P8c.2
+	PathWakeVNO Route[WakeRequest, Empty]        = "/vno/wake"  // SHO -> VNO, P8a.5
+	PathWake    Route[WakeRequest, Empty]        = "/m2me/wake" // VNO -> machine, P8a.5
+	PathClose   Route[CloseRequest, Empty]       = "/sho/close" // RO -> old SHO (Ds), P8a.14
 )
+
+// Kinds of roles (RoleKind); the part after the "-" tells the operators, and the
+// machines by their serial numbers, apart.
+const (
+	KindSupplier   = "supplier"
+	KindRO         = "ro"
+	KindVNO        = "vno"
+	KindSHO        = "sho"
+	KindPVA        = "pva"
+	KindSubscriber = "subscriber"
+	KindMachine    = "m2me"    // with the key of its TRE
+	KindFactory    = "factory" // a machine on the supplier's bench, before P1.6
+)
+
+// MachineRole is the role name of the machine with a serial number. This name is
+// what "machine" means in every message.
+func MachineRole(serial string) string { return KindMachine + "-" + serial }
+
+// FactoryRole is the role name of that machine on the supplier's bench.
+func FactoryRole(serial string) string { return KindFactory + "-" + serial }
 
 // Types of the signed messages, the content type of their COSE_Sign1.
 const (
@@ -153,7 +181,7 @@ type SuppliedRequest struct {
 
 // Platform is the supplier's signed statement about one machine (P1.8).
 type Platform struct {
-	Machine   string         `cbor:"machine"` // serial, the name in the platform certificate
+	Machine   string         `cbor:"machine"` // role name
 	EKHash    []byte         `cbor:"ek_hash"` // SHA-256 of the EK's TPMT_PUBLIC
 	AK        []byte         `cbor:"ak"`      // TPMT_PUBLIC
 	SRK       []byte         `cbor:"srk"`     // TPMT_PUBLIC
@@ -166,7 +194,7 @@ type Platform struct {
 
 // PlatformMessage carries a signed Platform.
 type PlatformMessage struct {
-	Signed []byte `cbor:"signed"` // COSE_Sign1 TypePlatform
+	Signed Signed[Platform] `cbor:"signed"` // TypePlatform
 }
 
 // MachineRequest names a machine.
@@ -184,24 +212,27 @@ type Mandate struct {
 	OldSHO    string    `cbor:"old_sho"`  // role name; empty for the first provisioning
 	NewSHO    string    `cbor:"new_sho"`  // role name
 	OldIMSI   string    `cbor:"old_imsi"` // empty for the first provisioning
-	Made      time.Time `cbor:"made"`
-	Expires   time.Time `cbor:"expires"`
+	// Bound is until when the subscriber does not leave NewSHO again; it is the
+	// only ground on which that one may refuse to release the machine (P8a.4).
+	Bound   time.Time `cbor:"bound"`
+	Made    time.Time `cbor:"made"`
+	Expires time.Time `cbor:"expires"`
 }
 
 // MandateMessage carries a signed Mandate.
 type MandateMessage struct {
-	Signed []byte `cbor:"signed"` // COSE_Sign1 TypeMandate
+	Signed Signed[Mandate] `cbor:"signed"` // TypeMandate
 }
 
 // Order is the new SHO's signed order to the RO (P1.9, P8a.2).
 type Order struct {
-	ID      string `cbor:"id"`
-	Mandate []byte `cbor:"mandate"` // COSE_Sign1 TypeMandate
+	ID      string          `cbor:"id"`
+	Mandate Signed[Mandate] `cbor:"mandate"` // TypeMandate
 }
 
 // OrderMessage carries a signed Order.
 type OrderMessage struct {
-	Signed []byte `cbor:"signed"` // COSE_Sign1 TypeOrder
+	Signed Signed[Order] `cbor:"signed"` // TypeOrder
 }
 
 // OrderRequest names an order.
@@ -253,9 +284,11 @@ type Vector struct {
 	Restricted bool // the profile of a PCID: RO only
 }
 
-// AttachedNotice tells the home that the identity is attached.
+// AttachedNotice tells the home that the identity is attached, and in which
+// machine, whose certificate the VNO has seen.
 type AttachedNotice struct {
 	Identity string `cbor:"identity"`
+	Machine  string `cbor:"machine"` // role name
 }
 
 // --- discovery, registration, P4 ---
@@ -263,8 +296,9 @@ type AttachedNotice struct {
 // ContactRequest is the machine's first word to the RO (P4.1, P8a.6).
 type ContactRequest struct {
 	Machine      string   `cbor:"machine"`
-	Address      string   `cbor:"address"` // host:port on the bearer
-	Capabilities []string `cbor:"capabilities"`
+	Address      string   `cbor:"address"`      // host:port on the bearer
+	Identity     string   `cbor:"identity"`     // PCID or IMSI by which it is attached
+	Capabilities []string `cbor:"capabilities"` // what a placement needs: "tre", "uicc"
 }
 
 // ContactAnswer says what the RO has for the machine.
@@ -279,8 +313,8 @@ type RegisterRequest struct {
 	Capabilities []string `cbor:"capabilities"`
 }
 
-// RegisterAnswer holds the nonce that the PVA gave for this machine (P5c.1).
-type RegisterAnswer struct {
+// Validation is the validation that the PVA has opened for the SHO (P5c.1).
+type Validation struct {
 	Validation string `cbor:"validation"` // the PVA's name of the validation
 	Nonce      []byte `cbor:"nonce"`      // 32 bytes
 }
@@ -313,7 +347,7 @@ type AppraiseRequest struct {
 
 // VerdictMessage carries a signed Verdict (P5c.8).
 type VerdictMessage struct {
-	Signed []byte `cbor:"signed"` // COSE_Sign1 TypeVerdict
+	Signed Signed[Verdict] `cbor:"signed"` // TypeVerdict
 }
 
 // Verdict is the PVA's judgement on one machine, for one requester.
@@ -330,8 +364,8 @@ type Verdict struct {
 
 // AcceptRequest shows the verdict to the SHO (P4.8).
 type AcceptRequest struct {
-	Order   string `cbor:"order"`
-	Verdict []byte `cbor:"verdict"` // COSE_Sign1 TypeVerdict
+	Order   string          `cbor:"order"`
+	Verdict Signed[Verdict] `cbor:"verdict"` // TypeVerdict
 }
 
 // --- download, P6 ---
@@ -357,11 +391,11 @@ type StateAnswer struct {
 // ProtectRequest asks the SHO to protect its MCIM for one TRE (P6.4, P6.5): the
 // DPF makes the header, the SHO alone sees K.
 type ProtectRequest struct {
-	Order    string `cbor:"order"`
-	Platform []byte `cbor:"platform"` // COSE_Sign1 TypePlatform
-	Slot     int    `cbor:"slot"`
-	Epoch    uint64 `cbor:"epoch"`
-	Sequence uint64 `cbor:"sequence"`
+	Order    string           `cbor:"order"`
+	Platform Signed[Platform] `cbor:"platform"` // TypePlatform
+	Slot     int              `cbor:"slot"`
+	Epoch    uint64           `cbor:"epoch"`
+	Sequence uint64           `cbor:"sequence"`
 }
 
 // PackageMessage carries an MCIM package (P6.5, P6.6).
@@ -387,6 +421,21 @@ type LiveAnswer struct {
 type DeleteRequest struct {
 	Order string `cbor:"order"`
 	Slot  int    `cbor:"slot"`
+}
+
+// LeaveAnswer is what the old SHO says to its subscriber's leaving (P8a.4).
+type LeaveAnswer struct {
+	// Contract is the mandate by which the subscriber is still bound; empty when
+	// the machine is released.
+	Contract Signed[Mandate] `cbor:"contract"`
+}
+
+// CloseRequest tells the old SHO that its subscription has left the machine
+// (P8a.14).
+type CloseRequest struct {
+	Order   string `cbor:"order"`
+	IMSI    string `cbor:"imsi"`
+	Receipt []byte `cbor:"receipt"` // of the erasure in the TRE; empty for a UICC
 }
 
 // WakeRequest wakes the machine behind an IMSI (P8a.5, P8c.2).
