@@ -1,7 +1,6 @@
 package tlv
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 )
@@ -100,7 +99,7 @@ func Decode(b []byte) ([]TLV, error) {
 func DecodeFilled(b []byte) ([]TLV, error) {
 	n := len(b)
 	for rest := b; len(rest) > 0; {
-		if len(bytes.Trim(rest, "\xff")) == 0 {
+		if leadingFF(rest) == len(rest) {
 			n = len(b) - len(rest)
 			break
 		}
@@ -115,13 +114,13 @@ func DecodeFilled(b []byte) ([]TLV, error) {
 
 // DecodeLenient is Decode that passes over padding with 00 or FF before,
 // between and behind data objects, and takes tags and lengths that are not in
-// the shortest form. FF is padding where FF or nothing follows: FF21 is a tag.
-// Encode of the result is b without the padding.
+// the shortest form. A lone FF before 1F to 7F begins a two-byte tag, any other FF
+// is padding. Encode of the result is b without the padding.
 func DecodeLenient(b []byte) ([]TLV, error) {
 	list := []TLV{}
 	for rest := b; len(rest) > 0; {
-		if isPadding(rest) {
-			rest = rest[1:]
+		if n := padding(rest); n > 0 {
+			rest = rest[n:]
 			continue
 		}
 		t, n, err := decodeOne(rest, false)
@@ -134,8 +133,25 @@ func DecodeLenient(b []byte) ([]TLV, error) {
 	return list, nil
 }
 
-func isPadding(b []byte) bool {
-	return b[0] == 0x00 || b[0] == 0xFF && (len(b) == 1 || b[1] == 0xFF)
+// padding is the number of padding bytes at the start of b.
+func padding(b []byte) int {
+	if b[0] == 0x00 {
+		return 1
+	}
+	n := leadingFF(b)
+	if n == 1 && n < len(b) && b[1] >= 0x1F && b[1] < 0x80 {
+		return 0
+	}
+	return n
+}
+
+// leadingFF is the number of bytes FF at the start of b.
+func leadingFF(b []byte) int {
+	n := 0
+	for n < len(b) && b[n] == 0xFF {
+		n++
+	}
+	return n
 }
 
 // decodeOne decodes the first data object of b and gives its size.
