@@ -102,12 +102,14 @@ func (s *Session) selectInApp(ctx context.Context, f File) (data []byte, err err
 		return nil, err
 	}
 	if len(f.Path) == 0 || s.files.current != string(aid) {
-		if data, err = s.doOn(ctx, f, uicc.SelectAID(aid).Command()); err != nil {
+		data, err = s.doOn(ctx, f, uicc.SelectAID(aid).Command())
+		if err != nil {
 			return nil, err
 		}
 	}
 	for _, fid := range f.Path {
-		if data, err = s.doOn(ctx, f, uicc.SelectFID(fid).Command()); err != nil {
+		data, err = s.doOn(ctx, f, uicc.SelectFID(fid).Command())
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -115,6 +117,16 @@ func (s *Session) selectInApp(ctx context.Context, f File) (data []byte, err err
 		s.files.current = string(aid)
 	}
 	return data, nil
+}
+
+// enter makes the application's directory the current one, if it is not.
+func (s *Session) enter(ctx context.Context, aid []byte) error {
+	whole, err := s.FindApp(ctx, aid)
+	if err != nil || s.files.current == string(whole) {
+		return err
+	}
+	_, err = s.selectInApp(ctx, InApp(whole))
+	return err
 }
 
 // FindApp gives the whole AID of the first application in EF.DIR whose AID

@@ -1,0 +1,170 @@
+package card
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"mcim/apdu/uicc"
+	"mcim/card/model"
+)
+
+// Causes of a *RefusalError, with model.ErrUnknown for a card without a model.
+var (
+	// ErrTriesUnknown: the retry counter cannot be read.
+	ErrTriesUnknown = errors.New("retry counter cannot be read")
+	// ErrTriesLow: fewer tries are left than the floor.
+	ErrTriesLow = errors.New("too few tries left")
+	// ErrNotAllowed: the ICCID is not on the list of cards that may be written.
+	ErrNotAllowed = errors.New("card is not on the allow list")
+	// ErrSize: the data do not fit the file.
+	ErrSize = errors.New("data do not fit the file")
+	// ErrBudget: the command would spend more than the budget.
+	ErrBudget = errors.New("budget is spent")
+	// ErrDryRun: a dry run cannot answer for a command that is not sent.
+	ErrDryRun = errors.New("dry run")
+	// ErrNoPIN: no PIN was given.
+	ErrNoPIN = errors.New("no PIN given")
+)
+
+// RefusalError says that the Guard did not send a command, and nothing was
+// spent. errors.Is finds the cause.
+type RefusalError struct {
+	What  string // the operation, as in "VERIFY PIN 01"
+	Why   string // what was found
+	Try   string // what to do
+	Cause error  // one of those above
+}
+
+// Error gives all four.
+func (e *RefusalError) Error() string {
+	return fmt.Sprintf("refused %s: %v: %s; %s", e.What, e.Cause, e.Why, e.Try)
+}
+
+// Unwrap gives the cause.
+func (e *RefusalError) Unwrap() error { return e.Cause }
+
+// DefaultFloor is the floor of a Guard that names none: the last try of a PIN
+// is never spent.
+const DefaultFloor = 2
+
+// GuardConfig is what a Guard goes by.
+type GuardConfig struct {
+	// ATR is the card's; its model is found by it. A card without a model can be
+	// verified a PIN of, where it tells the counter, but not written.
+	ATR []byte
+	// Allow lists the ICCIDs, as digits, of the cards that may be written.
+	Allow []string
+	// Floor is the least number of tries that must be left before a VERIFY. Less
+	// than DefaultFloor is taken for it.
+	Floor int
+	// Budget is the most that may be spent; nil sets no bound.
+	Budget *Spent
+	// DryRun records what would be done and sends no command that writes or
+	// spends.
+	DryRun bool
+}
+
+// Spent counts commands that use something up. They count when they are sent,
+// whatever becomes of them.
+type Spent struct {
+	PINTries int // VERIFY with a PIN
+	Writes   int // UPDATE BINARY and UPDATE RECORD
+	Auths    int // AUTHENTICATE, which moves the sequence number
+}
+
+// within reports whether s keeps to a budget; nil is no bound.
+func (s Spent) within(budget *Spent) bool {
+	return budget == nil || s.PINTries <= budget.PINTries && s.Writes <= budget.Writes && s.Auths <= budget.Auths
+}
+
+func (s Spent) plus(t Spent) Spent {
+	return Spent{s.PINTries + t.PINTries, s.Writes + t.Writes, s.Auths + t.Auths}
+}
+
+// Step is one command of a plan: what writes or spends.
+type Step struct {
+	Command string // as in "UPDATE BINARY"
+	File    string // empty for VERIFY PIN
+	Ref     byte   // key reference, of VERIFY PIN
+	Tries   int    // tries left before it, of VERIFY PIN
+	Record  int    // from 1, of UPDATE RECORD
+	Offset  int    // bytes, of UPDATE BINARY
+	Length  int    // bytes of data
+	Right   string // what the card's access rule asks for, as in "ADM1"
+	Proof   string // how it is known that the write arrived
+}
+
+// Guard is the only way in which this program verifies a PIN, writes a card or
+// lets it authenticate. It spends nothing that it cannot account for:
+//
+//   - before a VERIFY it reads the retry counter, and refuses when that is below
+//     the floor or cannot be read;
+//   - it writes only to cards of a known model with an ICCID on the allow list,
+//     which it reads itself, checks that the data fit, and reads back;
+//   - it refuses, before it sends, what goes past its budget.
+//
+// What it refuses is a *RefusalError. It is not safe for concurrent use.
+type Guard struct {
+	session  *Session
+	config   GuardConfig
+	model    *model.Model
+	modelErr error // why there is no model
+	allowed  int   // 1 + the reset count at which the ICCID was found allowed
+	kind     kind
+	spent    Spent
+	plan     []Step
+}
+
+// NewGuard puts a Guard on a Session. It sends nothing.
+func NewGuard(s *Session, config GuardConfig) *Guard {
+	config.Floor = max(config.Floor, DefaultFloor)
+	g := &Guard{session: s, config: config}
+	g.model, g.modelErr = model.Find(config.ATR)
+	return g
+}
+
+// Model is the card's, nil where none is known.
+func (g *Guard) Model() *model.Model { return g.model }
+
+// Spent is what was spent so far.
+func (g *Guard) Spent() Spent { return g.spent }
+
+// Plan gives the commands that write or spend, in their order: those that a dry
+// run did not send, or those that were sent.
+func (g *Guard) Plan() []Step { return slices.Clone(g.plan) }
+
+// afford refuses what goes past the budget.
+func (g *Guard) afford(what string, cost Spent) error {
+	if g.spent.plus(cost).within(g.config.Budget) {
+		return nil
+	}
+	b := *g.config.Budget
+	return &RefusalError{what, fmt.Sprintf("spent %+v of %+v", g.spent, b), "give a larger budget if this is meant", ErrBudget}
+}
+
+// authorize lets writes pass to an allowed card of a known model only. The ICCID
+// is read once for each reset of the card.
+func (g *Guard) authorize(ctx context.Context, what string) error {
+	if g.model == nil {
+		return &RefusalError{what, g.modelErr.Error(), "add a model for this card (package card/model)", model.ErrUnknown}
+	}
+	epoch := g.session.link.epoch + 1
+	if g.allowed == epoch {
+		return nil
+	}
+	b, err := g.session.ReadFile(ctx, InMF(uicc.FIDEFICCID))
+	if err != nil {
+		return fmt.Errorf("cannot tell which card this is: %w", err)
+	}
+	iccid, err := uicc.DecodeICCID(b)
+	if err != nil {
+		return fmt.Errorf("cannot tell which card this is: %w", err)
+	}
+	if !slices.Contains(g.config.Allow, iccid) {
+		return &RefusalError{what, "its ICCID is " + iccid, "add it with --allow " + iccid + " if this card may be changed", ErrNotAllowed}
+	}
+	g.allowed = epoch
+	return nil
+}

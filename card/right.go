@@ -1,0 +1,91 @@
+package card
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"mcim/apdu/uicc"
+)
+
+const rightUnknown = "unknown"
+
+// right says in words what the card's access rule asks for before an update.
+func (g *Guard) right(ctx context.Context, f File, fcp uicc.FCP) string {
+	rules := fcp.Rules
+	if rules == nil {
+		rules = g.arrRules(ctx, f, fcp.ARR)
+	}
+	var words []string
+	for _, r := range rules {
+		if r.HeaderTag == 0 && r.Access&uicc.AccessUpdate != 0 {
+			words = append(words, conditionWords(uicc.Condition{Kind: uicc.Or, List: r.Conditions}))
+		}
+	}
+	if len(words) == 0 {
+		return rightUnknown
+	}
+	return strings.Join(words, " or ")
+}
+
+// arrRules reads the rules of a file from EF.ARR, which lies below the MF or
+// beside the file; nil where they cannot be read.
+func (g *Guard) arrRules(ctx context.Context, f File, ref uicc.ARRReference) []uicc.AccessRule {
+	record := ref.Record
+	if len(ref.BySE) > 0 {
+		record = ref.BySE[0].Record
+	}
+	arr := InMF(ref.FID)
+	if ref.FID != uicc.FIDEFARR {
+		arr = File{f.AID, append(slices.Clone(f.Path[:len(f.Path)-1]), ref.FID)}
+	}
+	records, err := g.session.ReadRecords(ctx, arr)
+	if err != nil || record == 0 || int(record) > len(records) {
+		return nil
+	}
+	rules, err := uicc.DecodeARRRecord(records[record-1])
+	if err != nil {
+		return nil
+	}
+	return rules
+}
+
+func conditionWords(c uicc.Condition) string {
+	var parts []string
+	for _, part := range c.List {
+		parts = append(parts, conditionWords(part))
+	}
+	switch c.Kind {
+	case uicc.Always:
+		return "always"
+	case uicc.Never:
+		return "never"
+	case uicc.Key:
+		return KeyName(c.Ref)
+	case uicc.Or:
+		return strings.Join(parts, " or ")
+	case uicc.And:
+		return strings.Join(parts, " and ")
+	default:
+		return rightUnknown
+	}
+}
+
+// KeyName is the name of a key reference (TS 102 221, 9.5.1, table 9.3).
+func KeyName(ref byte) string {
+	switch {
+	case ref >= 0x01 && ref <= 0x08:
+		return fmt.Sprintf("PIN1 (%02X)", ref)
+	case ref >= 0x0A && ref <= 0x0E:
+		return fmt.Sprintf("ADM%d", ref-0x09)
+	case ref == uicc.RefUniversalPIN:
+		return "universal PIN"
+	case ref >= 0x81 && ref <= 0x88:
+		return fmt.Sprintf("PIN2 (%02X)", ref)
+	case ref >= 0x8A && ref <= 0x8E:
+		return fmt.Sprintf("ADM%d", ref-0x84)
+	default:
+		return fmt.Sprintf("key %02X", ref)
+	}
+}

@@ -1,0 +1,273 @@
+package card
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"mcim/apdu"
+	"mcim/apdu/secret"
+	"mcim/apdu/uicc"
+	"mcim/apdu/usim"
+)
+
+// ErrWrongPIN says that the card compared the PIN and refused it: a try is gone.
+var ErrWrongPIN = errors.New("wrong PIN")
+
+// PINError is a PIN that the card refused. errors.Is finds ErrWrongPIN, and
+// apdu.ErrBlocked where no try is left.
+type PINError struct {
+	Ref   byte // key reference
+	Tries int  // left; -1 where the card does not tell
+	SW    apdu.StatusWord
+}
+
+// Error says which PIN and what is left.
+func (e *PINError) Error() string {
+	switch {
+	case e.Tries < 0:
+		return fmt.Sprintf("wrong PIN %02X (%v); tries left unknown", e.Ref, e.SW)
+	case e.Tries == 0:
+		return fmt.Sprintf("wrong PIN %02X, it is blocked now; unblock it with the PUK", e.Ref)
+	default:
+		return fmt.Sprintf("wrong PIN %02X, %d tries left", e.Ref, e.Tries)
+	}
+}
+
+// Is finds ErrWrongPIN, and apdu.ErrBlocked.
+func (e *PINError) Is(target error) bool {
+	return target == ErrWrongPIN || target == apdu.ErrBlocked && e.Tries == 0
+}
+
+// Unwrap gives the status word.
+func (e *PINError) Unwrap() error { return e.SW }
+
+// kind is how a card tells its retry counters.
+type kind int
+
+const (
+	kindUnasked kind = iota
+	kindUICC         // by an empty VERIFY
+	kindGSM          // in the answer to SELECT of class A0
+	kindNone         // not at all
+)
+
+// noPINNeeded is the counter of a PIN that the card does not ask for.
+const noPINNeeded = -1
+
+// Status words of class A0 (TS 51.011, 9.4.5): a wrong CHV, a blocked one.
+const (
+	swGSMWrong   apdu.StatusWord = 0x9804
+	swGSMBlocked apdu.StatusWord = 0x9840
+)
+
+// Verify verifies a PIN or key of 8 bytes (uicc.PadPIN) if the counter is at
+// the floor or above. It sends no VERIFY where the card says that none is
+// needed. Errors are *RefusalError, *PINError, *CommandError, and those of the
+// card.
+func (g *Guard) Verify(ctx context.Context, ref byte, pin secret.Bytes) error {
+	what := fmt.Sprintf("VERIFY PIN %02X", ref)
+	command := uicc.Verify{Ref: ref, PIN: pin}.Command()
+	if command.Err != nil {
+		return command.Err
+	}
+	if pin.Len() == 0 {
+		return &RefusalError{what, "the PIN has 0 bytes", "give it in a file", ErrNoPIN}
+	}
+	tries, err := g.tries(ctx, what, ref)
+	switch {
+	case err != nil:
+		return err
+	case tries == noPINNeeded:
+		return nil
+	case tries == 0:
+		return &RefusalError{what, "no try is left", "unblock it with the PUK first", apdu.ErrBlocked}
+	case tries < g.config.Floor:
+		return &RefusalError{what, fmt.Sprintf("%d left, the floor is %d", tries, g.config.Floor),
+			"make sure of the PIN and verify it with another tool, which sets the counter back", ErrTriesLow}
+	}
+	if err := g.afford(what, Spent{PINTries: 1}); err != nil {
+		return err
+	}
+	g.plan = append(g.plan, Step{Command: "VERIFY PIN", Ref: ref, Tries: tries, Length: pin.Len()})
+	if g.config.DryRun {
+		return nil
+	}
+	return g.present(ctx, ref, command)
+}
+
+// Tries reads the retry counter of a PIN or key without spending anything. Where
+// it cannot be read, or the card says that no PIN is needed, the error is a
+// *RefusalError with ErrTriesUnknown.
+func (g *Guard) Tries(ctx context.Context, ref byte) (int, error) {
+	what := fmt.Sprintf("to tell the tries of PIN %02X", ref)
+	tries, err := g.tries(ctx, what, ref)
+	if err == nil && tries == noPINNeeded {
+		return 0, unknownTries(what, "the card says that no PIN is needed")
+	}
+	return tries, err
+}
+
+func unknownTries(what, why string) error {
+	return &RefusalError{what, why, "check with another tool what the card says", ErrTriesUnknown}
+}
+
+func (g *Guard) tries(ctx context.Context, what string, ref byte) (int, error) {
+	if g.kind == kindUnasked {
+		if err := g.askKind(ctx); err != nil {
+			return 0, err
+		}
+	}
+	switch g.kind {
+	case kindUICC:
+		return g.uiccTries(ctx, what, ref)
+	case kindGSM:
+		return g.gsmTries(ctx, what, ref)
+	default:
+		return 0, unknownTries(what, "the card is no known UICC and no SIM; an empty VERIFY could cost a try")
+	}
+}
+
+// askKind finds out how the card tells its counters, by SELECT alone. A model is
+// a UICC; any other card has to show a PIN status in its FCP, or to answer in
+// class A0. The application that was current is current again afterwards.
+func (g *Guard) askKind(ctx context.Context) error {
+	if g.model != nil {
+		g.kind = kindUICC
+		return nil
+	}
+	before := g.session.files.current
+	found, err := g.probe(ctx)
+	if err != nil {
+		return err
+	}
+	g.kind = found
+	if before == "" {
+		return nil
+	}
+	return g.session.enter(ctx, []byte(before))
+}
+
+func (g *Guard) probe(ctx context.Context) (kind, error) {
+	r, err := g.session.Send(ctx, uicc.SelectFID(uicc.FIDMF).Command())
+	if err != nil {
+		return kindUnasked, err
+	}
+	fcp, err := uicc.ParseFCP(r.Data)
+	if r.SW.OK() && err == nil && fcp.PINs != nil {
+		return kindUICC, nil
+	}
+	if g.session.channel != 0 {
+		return kindNone, nil // class A0 knows the basic channel only
+	}
+	mf, err := g.selectGSM(ctx)
+	if err != nil || mf == nil {
+		return kindNone, err
+	}
+	return kindGSM, nil
+}
+
+// selectGSM selects the MF in class A0 and gives what it says, nil where the
+// card does not speak that class.
+func (g *Guard) selectGSM(ctx context.Context) (*uicc.GSMDirectory, error) {
+	r, err := g.session.Send(ctx, apdu.Command{CLA: classGSM, INS: uicc.INSSelect, Data: []byte{0x3F, 0x00}})
+	if err != nil {
+		return nil, err
+	}
+	answer, err := uicc.ParseGSMResponse(r.Data)
+	if err != nil || !r.SW.OK() {
+		return nil, nil // no SIM
+	}
+	return answer.DF, nil
+}
+
+func (g *Guard) uiccTries(ctx context.Context, what string, ref byte) (int, error) {
+	r, err := g.session.Send(ctx, uicc.Verify{Ref: ref}.Command())
+	if err != nil {
+		return 0, err
+	}
+	if n, ok := r.SW.Retries(); ok {
+		return n, nil
+	}
+	if r.SW.OK() {
+		return noPINNeeded, nil
+	}
+	return 0, unknownTries(what, "the card answers "+r.SW.Error())
+}
+
+// gsmTries reads the counter of CHV1 or CHV2; administrative codes have none
+// that could be read.
+func (g *Guard) gsmTries(ctx context.Context, what string, ref byte) (int, error) {
+	mf, err := g.selectGSM(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var status uicc.CHVStatus
+	switch {
+	case mf == nil:
+		return 0, unknownTries(what, "the card does not tell the state of its CHVs any more")
+	case ref == uicc.RefPIN1 && mf.CHV1Disabled():
+		return noPINNeeded, nil
+	case ref == uicc.RefPIN1:
+		status = mf.CHV1
+	case ref == uicc.RefPIN2:
+		status = mf.CHV2
+	default:
+		return 0, unknownTries(what, "a SIM of class A0 tells the counters of CHV1 and CHV2 only")
+	}
+	if !status.Initialized() {
+		return 0, unknownTries(what, "the card says that this CHV is not initialized")
+	}
+	return status.Tries(), nil
+}
+
+// present sends the VERIFY and reads what it did to the counter.
+func (g *Guard) present(ctx context.Context, ref byte, c apdu.Command) error {
+	if g.kind == kindGSM {
+		c.CLA = classGSM
+		if ref == uicc.RefPIN2 {
+			c.P2 = 0x02 // CHV2 (TS 51.011, 9.3)
+		}
+	}
+	g.spent.PINTries++
+	r, err := g.session.Send(ctx, c)
+	if err != nil {
+		return fmt.Errorf("the try may be spent: %w", err)
+	}
+	tries, told := r.SW.Retries()
+	switch {
+	case r.SW.OK():
+		return nil
+	case told:
+		return &PINError{ref, tries, r.SW}
+	case g.kind == kindGSM && r.SW == swGSMBlocked:
+		return &PINError{ref, 0, r.SW}
+	case g.kind == kindGSM && r.SW == swGSMWrong:
+		return &PINError{ref, -1, r.SW}
+	default:
+		return &CommandError{Command: "VERIFY PIN", SW: r.SW}
+	}
+}
+
+// Authenticate sends AUTHENTICATE to the application whose AID begins with app.
+// The status word of the response is not judged here: 9862 is an answer too.
+// A dry run refuses with ErrDryRun.
+func (g *Guard) Authenticate(ctx context.Context, app []byte, a usim.Authenticate) (apdu.Response, error) {
+	const what = "AUTHENTICATE"
+	c := a.Command()
+	if c.Err != nil {
+		return apdu.Response{}, c.Err
+	}
+	if err := g.afford(what, Spent{Auths: 1}); err != nil {
+		return apdu.Response{}, err
+	}
+	g.plan = append(g.plan, Step{Command: what, File: InApp(app).String(), Length: len(c.Data)})
+	if g.config.DryRun {
+		return apdu.Response{}, &RefusalError{what, "nothing was sent", "run it without --dry-run", ErrDryRun}
+	}
+	if err := g.session.enter(ctx, app); err != nil {
+		return apdu.Response{}, err
+	}
+	g.spent.Auths++
+	return g.session.Send(ctx, c)
+}
