@@ -61,7 +61,7 @@ func (f FCP) value(tag uint32) (value []byte, ok bool) {
 }
 
 // ParseFCP decodes an FCP template, from tag 62 to its end. It is strict: Bytes
-// of the result is b. The error wraps ErrFCP or tlv.ErrMalformed.
+// of the result is b. The error wraps ErrFCP.
 func ParseFCP(b []byte) (FCP, error) {
 	outer, err := tlv.Decode(b)
 	if err != nil {
@@ -119,7 +119,7 @@ func (f *FCP) setValue(t tlv.TLV) (err error) {
 	case TagDFName:
 		f.AID, err = parseAID(t.Value)
 	case TagProprietary:
-		f.Proprietary, err = t.Children()
+		f.Proprietary, err = parseProprietary(t)
 	case TagLifeCycle:
 		f.LifeCycle, err = parseLifeCycle(t.Value)
 	case TagSecurityARR:
@@ -127,7 +127,7 @@ func (f *FCP) setValue(t tlv.TLV) (err error) {
 	case TagSecurityCompact:
 		f.Compact, err = parseCompact(t.Value)
 	case TagSecurityRules:
-		f.Rules, err = parseRules(t.Value)
+		f.Rules, err = parseExpanded(t.Value)
 	case TagPINStatus:
 		f.PINs, err = parsePINStatus(t.Value)
 	case TagFileSize:
@@ -138,7 +138,7 @@ func (f *FCP) setValue(t tlv.TLV) (err error) {
 		f.SFI, err = parseSFI(t.Value)
 	}
 	if err != nil {
-		return fmt.Errorf("FCP, tag %02X: %w", t.Tag, err)
+		return fmt.Errorf("tag %02X: %w", t.Tag, err)
 	}
 	return nil
 }
@@ -173,6 +173,25 @@ func parseCompact(b []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: security attributes are empty", ErrFCP)
 	}
 	return b, nil
+}
+
+func parseProprietary(t tlv.TLV) ([]tlv.TLV, error) {
+	list, err := t.Children()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFCP, err)
+	}
+	return list, nil
+}
+
+func parseExpanded(b []byte) ([]AccessRule, error) {
+	rules, err := parseRules(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFCP, err)
+	}
+	if len(rules) == 0 {
+		return nil, fmt.Errorf("%w: security attributes are empty", ErrFCP)
+	}
+	return rules, nil
 }
 
 func (s Size) value() []byte {
