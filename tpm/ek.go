@@ -1,0 +1,188 @@
+package tpm
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/google/go-tpm/tpm2"
+)
+
+// Errors about the endorsement key.
+var (
+	// ErrNotPinned: no EK is pinned, or the TPM has none with the pinned hash (it
+	// is another TPM, or somebody sits on the bus).
+	ErrNotPinned = errors.New("no verified endorsement key: the TPM is not the one that was pinned, or none was pinned yet")
+	// ErrNoEK: the TPM holds no EK certificate in NV. Its maker may offer it for
+	// download, which is not supported.
+	ErrNoEK = errors.New("the TPM has no endorsement key with a certificate")
+)
+
+// EK is an endorsement key of the TPM that has a certificate.
+type EK struct {
+	Type        string // "ECC P-256", "ECC P-384", "RSA-2048"
+	Handle      tpm2.TPMHandle
+	Name        tpm2.TPM2BName
+	Public      tpm2.TPMTPublic
+	Certificate []byte // DER as in NV, not verified
+}
+
+// Pin names the key: the SHA-256 of its public area.
+func (e EK) Pin() []byte {
+	h := sha256.Sum256(tpm2.Marshal(e.Public))
+	return h[:]
+}
+
+// ekProfile is where the maker puts one kind of EK (TCG EK Credential Profile,
+// 2.2.1.4 and 2.2.1.5).
+type ekProfile struct {
+	name        string
+	certificate tpm2.TPMHandle
+	persistent  tpm2.TPMHandle
+	template    tpm2.TPMTPublic
+}
+
+// ekProfiles in order of preference: the salt of a session costs the TPM one
+// operation with this key, and ECC is the faster one on chips.
+func ekProfiles() []ekProfile {
+	return []ekProfile{
+		{"ECC P-256", 0x01C0000A, 0x81010002, tpm2.ECCEKTemplate},
+		{"ECC P-256", 0x01C00014, 0x81010014, highRange(tpm2.TPMECCNistP256, tpm2.TPMAlgSHA256, 128, policyB256)},
+		{"ECC P-384", 0x01C00016, 0x81010016, highRange(tpm2.TPMECCNistP384, tpm2.TPMAlgSHA384, 256, policyB384)},
+		{"RSA-2048", 0x01C00002, 0x81010001, tpm2.RSAEKTemplate},
+	}
+}
+
+// Policies of the high range EK templates (TCG EK Credential Profile, B.6.3).
+const (
+	policyB256 = "\xca\x3d\x0a\x99\xa2\xb9\x39\x06\xf7\xa3\x34\x24\x14\xef\xcf\xb3\xa3\x85\xd4\x4c\xd1\xfd\x45\x90\x89\xd1\x9b\x50\x71\xc0\xb7\xa0"
+	policyB384 = "\xb2\x6e\x7d\x28\xd1\x1a\x50\xbc\x53\xd8\x82\xbc\xf5\xfd\x3a\x1a\x07\x41\x48\xbb\x35\xd3\xb4\xe4\xcb\x1c\x0a\xd9\xbd\xe4\x19\xca" +
+		"\xcb\x47\xba\x09\x69\x96\x46\x15\x0f\x9f\xc0\x00\xf3\xf8\x0e\x12"
+)
+
+func highRange(curve tpm2.TPMECCCurve, hash tpm2.TPMAlgID, aesBits tpm2.TPMKeyBits, policy string) tpm2.TPMTPublic {
+	return tpm2.TPMTPublic{
+		Type: tpm2.TPMAlgECC, NameAlg: hash,
+		ObjectAttributes: tpm2.TPMAObject{FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true,
+			UserWithAuth: true, AdminWithPolicy: true, Restricted: true, Decrypt: true},
+		AuthPolicy: tpm2.TPM2BDigest{Buffer: []byte(policy)},
+		Parameters: tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{CurveID: curve,
+			Symmetric: tpm2.TPMTSymDefObject{Algorithm: tpm2.TPMAlgAES, KeyBits: tpm2.NewTPMUSymKeyBits(tpm2.TPMAlgAES, aesBits),
+				Mode: tpm2.NewTPMUSymMode(tpm2.TPMAlgAES, tpm2.TPMAlgCFB)}}),
+		Unique: tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{}),
+	}
+}
+
+// EKs lists the endorsement keys that have a certificate in NV, best first. It
+// fails with ErrNoEK. A key that the maker did not make persistent is created
+// from its template and kept at Range.EK, for which the range must be claimed.
+func (t *TPM) EKs() ([]EK, error) {
+	var list []EK
+	for _, p := range ekProfiles() {
+		cert, err := t.ReadNV(p.certificate)
+		if errors.Is(err, ErrNoIndex) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("EK certificate (%s): %w", p.name, err)
+		}
+		ek, err := t.loadEK(p)
+		if err != nil {
+			return nil, fmt.Errorf("EK (%s): %w", p.name, err)
+		}
+		ek.Certificate = cert
+		list = append(list, ek)
+	}
+	if len(list) == 0 {
+		return nil, ErrNoEK
+	}
+	return list, nil
+}
+
+// loadEK finds the key at the handle of the maker, at ours, or creates it.
+func (t *TPM) loadEK(p ekProfile) (EK, error) {
+	for _, h := range []tpm2.TPMHandle{p.persistent, t.opts.Range.EK()} {
+		pub, name, err := t.ReadPublic(h)
+		if err == nil && sameTemplate(pub, p.template) {
+			return EK{Type: p.name, Handle: h, Name: name, Public: pub}, nil
+		}
+		if err != nil && !errors.Is(err, ErrNoObject) {
+			return EK{}, err
+		}
+	}
+	return t.createEK(p)
+}
+
+// createEK makes the key from its template. The session is a password one (the
+// auth value of the hierarchy is empty on such machines): there is no EK yet to
+// salt another one to.
+func (t *TPM) createEK(p ekProfile) (EK, error) {
+	h, err := t.Persistent(0)
+	if err != nil {
+		return EK{}, err
+	}
+	hierarchy := tpm2.AuthHandle{Handle: tpm2.TPMRHEndorsement, Auth: tpm2.PasswordAuth(t.opts.EndorsementAuth.Reveal())}
+	rsp, err := tpm2.CreatePrimary{PrimaryHandle: hierarchy, InPublic: tpm2.New2B(p.template)}.Execute(t)
+	if err != nil {
+		return EK{}, err
+	}
+	owner := tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(t.opts.OwnerAuth.Reveal())}
+	_, err = tpm2.EvictControl{Auth: owner, ObjectHandle: tpm2.NamedHandle{Handle: rsp.ObjectHandle, Name: rsp.Name}, PersistentHandle: h}.Execute(t)
+	if err := errors.Join(err, t.Flush(rsp.ObjectHandle)); err != nil {
+		return EK{}, err
+	}
+	pub, name, err := t.ReadPublic(h)
+	return EK{Type: p.name, Handle: h, Name: name, Public: pub}, err
+}
+
+// sameTemplate tells whether a key was made from a template: all is equal but
+// the unique field.
+func sameTemplate(pub, template tpm2.TPMTPublic) bool {
+	pub.Unique, template.Unique = tpm2.TPMUPublicID{}, tpm2.TPMUPublicID{}
+	switch template.Type {
+	case tpm2.TPMAlgRSA:
+		pub.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgRSA, &tpm2.TPM2BPublicKeyRSA{})
+	case tpm2.TPMAlgECC:
+		pub.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{})
+	}
+	template.Unique = pub.Unique
+	return pub.Type == template.Type && bytes.Equal(tpm2.Marshal(pub), tpm2.Marshal(template))
+}
+
+// findEK finds the key with a pin, without its certificate.
+func (t *TPM) findEK(pin []byte) (EK, error) {
+	for _, p := range ekProfiles() {
+		for _, h := range []tpm2.TPMHandle{p.persistent, t.opts.Range.EK()} {
+			pub, name, err := t.ReadPublic(h)
+			if errors.Is(err, ErrNoObject) {
+				continue
+			}
+			if err != nil {
+				return EK{}, err
+			}
+			if ek := (EK{Type: p.name, Handle: h, Name: name, Public: pub}); bytes.Equal(ek.Pin(), pin) {
+				return ek, nil
+			}
+		}
+	}
+	return EK{}, ErrNotPinned
+}
+
+// PinEK makes ek the key to which every session is salted. Call it only with a
+// key whose certificate was verified; store ek.Pin() for Options.EKPin.
+func (t *TPM) PinEK(ek EK) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ek = &ek
+}
+
+// EK is the pinned endorsement key; ErrNotPinned without one.
+func (t *TPM) EK() (EK, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ek == nil {
+		return EK{}, ErrNotPinned
+	}
+	return *t.ek, nil
+}
