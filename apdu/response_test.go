@@ -90,7 +90,7 @@ func TestStatusWordIs(t *testing.T) {
 	for _, tt := range tests {
 		wrapped := fmt.Errorf("select EF.IMSI: %w", tt.sw)
 		for _, family := range families {
-			if errors.Is(wrapped, family) != (family == tt.want) {
+			if errors.Is(wrapped, family) != errors.Is(tt.want, family) {
 				t.Errorf("%s and %q", tt.sw, family)
 			}
 		}

@@ -55,13 +55,14 @@ func (a Authenticate) Command() apdu.Command {
 	return c
 }
 
-// DecodeAuthenticate decodes the data and P2 of the command, as a card gets it.
-// It is strict: Command of the result gives the same.
+// DecodeAuthenticate decodes P2 and the data of the command, as a card gets it.
+// It is strict: Command of the result gives the same. The error wraps
+// uicc.ErrField.
 func DecodeAuthenticate(p2 byte, data []byte) (Authenticate, error) {
 	a := Authenticate{Context: p2}
-	parts, err := split(data)
-	if err != nil {
-		return Authenticate{}, err
+	parts, ok := split(data)
+	if !ok {
+		return Authenticate{}, fmt.Errorf("AUTHENTICATE: %w: a value is cut", uicc.ErrField)
 	}
 	want := 1
 	if p2 == Context3G {
@@ -114,9 +115,9 @@ func ParseAuthenticate(data []byte) (AuthenticateResponse, error) {
 	if len(data) == 0 {
 		return AuthenticateResponse{}, fmt.Errorf("%w: no data", ErrAuthenticate)
 	}
-	parts, err := split(data[1:])
-	if err != nil {
-		return AuthenticateResponse{}, err
+	parts, ok := split(data[1:])
+	if !ok {
+		return AuthenticateResponse{}, fmt.Errorf("%w: a value is cut", ErrAuthenticate)
 	}
 	switch {
 	case data[0] == tagSyncFailure && len(parts) == 1:
@@ -152,15 +153,16 @@ func parseSuccess(parts [][]byte) (AuthenticateResponse, error) {
 	return r, nil
 }
 
-// split cuts values that each follow a byte with their length.
-func split(b []byte) (parts [][]byte, err error) {
+// split cuts values that each follow a byte with their length; ok is false where
+// the last one is shorter than its length.
+func split(b []byte) (parts [][]byte, ok bool) {
 	for len(b) > 0 {
 		n := int(b[0])
 		if n > len(b)-1 {
-			return nil, fmt.Errorf("%w: value of %d bytes, %d follow", ErrAuthenticate, n, len(b)-1)
+			return nil, false
 		}
 		parts = append(parts, b[1:1+n])
 		b = b[1+n:]
 	}
-	return parts, nil
+	return parts, true
 }

@@ -19,8 +19,9 @@ const (
 	AreaNotAllowed UpdateStatus = 0x03
 )
 
-// areaDeleted is an area code that stands for no area (TS 24.008, 10.5.1.3 and
-// 10.5.5.15; TS 24.301, 9.9.3.32).
+// areaDeleted is the area code of an area that has been deleted (TS 24.008,
+// 10.5.1.3 and 10.5.5.15; TS 24.301, 9.9.3.32). Annex E of TS 31.102 begins a
+// card's life with 0000 instead, which says the same.
 var areaDeleted = [2]byte{0xFF, 0xFE}
 
 // Area is a location or tracking area, or what a routing area begins with.
