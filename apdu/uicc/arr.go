@@ -11,7 +11,7 @@ import (
 // ErrRule is returned for bytes that are no access rules.
 var ErrRule = errors.New("malformed access rule")
 
-// Access is a set of operations on a file (TS 102 221, 9.2.4; the bits are those
+// Access is a set of operations on a file (TS 102 221, 9.2.2; the bits are those
 // of ISO/IEC 7816-4, 5.4.3.2).
 type Access byte
 
@@ -33,7 +33,7 @@ const (
 	AccessCreateDF    Access = 0x04
 )
 
-// Tags of access rules (TS 102 221, 9.2.7; ISO/IEC 7816-4, 5.4.3.2).
+// Tags of access rules (TS 102 221, 9.2.6; ISO/IEC 7816-4, 5.4.3.2).
 const (
 	tagAccessMode  uint32 = 0x80
 	tagModeHigh    uint32 = 0x8F // 81 to 8F describe a command by its header
@@ -45,7 +45,7 @@ const (
 )
 
 // AccessRule is an access mode with the security conditions, any of which it needs: an AM
-// data object and the SC data objects behind it (TS 102 221, 9.2.7).
+// data object and the SC data objects behind it (TS 102 221, 9.2.6).
 type AccessRule struct {
 	Access Access // operations; 0 where Header tells a command
 	// HeaderTag, 81 to 8F, says which of CLA, INS, P1 and P2 (bits 4 to 1) are in
@@ -56,7 +56,7 @@ type AccessRule struct {
 	Conditions []Condition
 }
 
-// ConditionKind is the kind of a security condition.
+// ConditionKind is the kind of a security condition (TS 102 221, 9.2.3).
 type ConditionKind byte
 
 // Kinds of conditions.

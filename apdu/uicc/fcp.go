@@ -85,7 +85,7 @@ func NewSize(n int) Size {
 	return s
 }
 
-// SFI says which short file identifier an EF has (TS 102 221, 11.1.1.4.7).
+// SFI says which short file identifier an EF has (TS 102 221, 11.1.1.4.8).
 type SFI byte
 
 // Values of SFI other than the identifiers 1 to 30.

@@ -213,7 +213,7 @@ func parseSize(b []byte) (Size, error) {
 	return s, nil
 }
 
-const sfiShift = 3 // the SFI is in the five upper bits (11.1.1.4.7)
+const sfiShift = 3 // the SFI is in the five upper bits (11.1.1.4.8)
 
 func (s SFI) value() []byte {
 	if s == NoSFI {

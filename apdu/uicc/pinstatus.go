@@ -19,7 +19,7 @@ const (
 const usageVerify = 0x08
 
 // PINStatus is the PIN status template, tag C6: which PINs the directory knows
-// and which of them are enabled (TS 102 221, 9.5.2).
+// and which of them are enabled (TS 102 221, 9.5.2 and 11.1.1.4.10).
 type PINStatus struct {
 	// Bits are the PS bytes: the highest bit of the first byte is for the first
 	// key, 1 means enabled.
