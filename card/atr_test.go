@@ -2,6 +2,7 @@ package card_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mcim/apdu"
 	"mcim/card"
 )
 
@@ -193,12 +195,41 @@ func TestParseATRRefuses(t *testing.T) {
 	}
 }
 
-// FuzzCard feeds every decoder of the package.
+// babbler is a card that answers the bytes of a string, two or more at a time.
+type babbler struct{ rest []byte }
+
+func (b *babbler) Transmit(context.Context, []byte) ([]byte, error) {
+	n := min(len(b.rest), 2)
+	if n == 2 {
+		n += min(len(b.rest)-2, int(b.rest[0]%4))
+	}
+	answer := b.rest[:n]
+	b.rest = b.rest[n:]
+	return answer, nil
+}
+
+func (b *babbler) Reset(context.Context) ([]byte, error) { return nil, nil }
+
+func (b *babbler) Close() error { return nil }
+
+// followsAnyCard lets a card say anything to a Session, which has to end.
+func followsAnyCard(t *testing.T, b []byte) {
+	s := card.NewSession(&babbler{b}, card.Options{})
+	r, err := s.Send(t.Context(), apdu.Command{INS: 0xA4, Data: []byte{0x3F, 0x00}, Ne: 256})
+	if err == nil && r.SW.SW1() == 0x61 {
+		t.Errorf("61xx is no final status word: %v", r)
+	}
+	_, _ = s.ReadFile(t.Context(), card.InApp([]byte{0xA0, 0, 0, 0, 0x87}, 0x6F07))
+	_, _ = card.NewGuard(s, card.GuardConfig{}).Tries(t.Context(), 1)
+}
+
+// FuzzCard feeds every decoder of the package, and what follows a card.
 func FuzzCard(f *testing.F) {
 	for _, v := range atrVectors(f) {
 		f.Add(unhex(f, v.ATR))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		followsAnyCard(t, b)
 		a, err := card.ParseATR(b)
 		if err != nil {
 			if !errors.Is(err, card.ErrATR) {

@@ -184,6 +184,16 @@ func (s *Session) ReadFile(ctx context.Context, f File) ([]byte, error) {
 	return s.readSelected(ctx, f, 0, fcp.Size.N)
 }
 
+// ICCID reads EF.ICCID and gives its digits (TS 102 221, 13.2). Content that is
+// no ICCID is uicc.ErrICCID.
+func (s *Session) ICCID(ctx context.Context) (string, error) {
+	b, err := s.ReadFile(ctx, InMF(uicc.FIDEFICCID))
+	if err != nil {
+		return "", err
+	}
+	return uicc.DecodeICCID(b)
+}
+
 // readSelected reads n bytes from offset of the current file, which is f.
 func (s *Session) readSelected(ctx context.Context, f File, offset, n int) ([]byte, error) {
 	var out []byte

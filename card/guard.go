@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"mcim/apdu/uicc"
 	"mcim/card/model"
 )
 
@@ -154,11 +153,7 @@ func (g *Guard) authorize(ctx context.Context, what string) error {
 	if g.allowed == epoch {
 		return nil
 	}
-	b, err := g.session.ReadFile(ctx, InMF(uicc.FIDEFICCID))
-	if err != nil {
-		return fmt.Errorf("cannot tell which card this is: %w", err)
-	}
-	iccid, err := uicc.DecodeICCID(b)
+	iccid, err := g.session.ICCID(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot tell which card this is: %w", err)
 	}
