@@ -15,6 +15,7 @@ const (
 
 	PathContract Route[MandateMessage, OrderRequest] = "/sho/contract" // subscriber -> SHO, P1.9, P8a.1
 	PathOrder    Route[OrderMessage, Empty]          = "/drf/order"    // SHO -> RO (Ds), P1.9, P8a.2, P8c.1
+	PathStatus   Route[StatusRequest, StatusAnswer]  = "/sho/status"   // subscriber -> SHO, before P8a.1
 
 	PathAttach   Route[AttachRequest, Challenge] = "/vno/attach"    // machine -> VNO (air interface), P2.3, P7.2
 	PathAnswer   Route[AnswerRequest, Attached]  = "/vno/answer"    // machine -> VNO (air interface), P2.7, P7.3
@@ -36,10 +37,10 @@ const (
 	PathProtect  Route[ProtectRequest, PackageMessage]  = "/sho/protect"  // RO -> SHO (Ps), P6.5
 	PathDeliver  Route[PackageMessage, ReceiptMessage]  = "/tre/deliver"  // RO -> machine (Pm), P6.6, P8c.7
 	PathResult   Route[ReceiptMessage, Empty]           = "/sho/result"   // RO -> SHO (Ps), P6.11
-	PathReplace  Route[OrderRequest, ReceiptMessage]    = "/tre/replace"  // RO -> machine (Pm), P8c.8
+	PathReplace  Route[OrderRequest, Empty]             = "/tre/replace"  // RO -> machine (Pm), P8c.8
 	PathActivate Route[OrderRequest, Empty]             = "/tre/activate" // RO -> machine (Pm), P6.12, P8a.12, P8c.9
 	PathLive     Route[OrderRequest, LiveAnswer]        = "/sho/live"     // RO -> SHO (Ds), P7.4
-	PathDelete   Route[DeleteRequest, ReceiptMessage]   = "/tre/delete"   // RO -> machine (Pm), P7.5, P8a.13
+	PathDelete   Route[DeleteRequest, ProofMessage]     = "/tre/delete"   // RO -> machine (Pm), P7.5, P8a.13
 
 	PathLeave   Route[OrderMessage, LeaveAnswer] = "/sho/leave" // RO -> old SHO (Ds), P8a.3
 	PathWakeSHO Route[WakeRequest, Empty]        = "/sho/wake"  // RO -> old SHO (Ds), P8a.5, P8c.2
@@ -85,6 +86,13 @@ const (
 	InUICC Placement = "uicc"
 )
 
+// Purposes of sealed messages (Seal, Open).
+const (
+	PurposeBatch = "pcid-batch"   // CBOR []PCID, to the supplier
+	PurposePCID  = "pcid"         // CBOR PCID without K, to the DEK
+	PurposeCard  = "card-secrets" // CBOR CardSecrets, to the DEK
+)
+
 // Empty is the answer that says nothing but success.
 type Empty struct{}
 
@@ -106,10 +114,11 @@ type Batch struct {
 // PCID is one provisional connectivity identity with its key. It exists in
 // clear only between opening a Batch and sealing it again.
 type PCID struct {
-	ID  string `cbor:"id"`  // 15 digits, formed as an IMSI
-	K   []byte `cbor:"k"`   // 16 bytes
-	OPc []byte `cbor:"opc"` // 16 bytes
-	SQN []byte `cbor:"sqn"` // 6 bytes, the highest that was used
+	ID    string `cbor:"id"`    // 15 digits, formed as an IMSI
+	ICCID string `cbor:"iccid"` // 19 digits
+	K     []byte `cbor:"k"`     // 16 bytes
+	OPc   []byte `cbor:"opc"`   // 16 bytes
+	SQN   []byte `cbor:"sqn"`   // 6 bytes, the highest that was used
 }
 
 // EnrolRequest is the machine's claim to be a TRE (P1.5).
@@ -143,26 +152,33 @@ type ProveRequest struct {
 	SRK       Certification `cbor:"srk"`
 	TREKey    Certification `cbor:"tre_key"`
 	DEK       Certification `cbor:"dek"`
-	Slots     []SlotNames   `cbor:"slots"`
+	Slots     []SlotEpoch   `cbor:"slots"`
 	Log       []byte        `cbor:"log"` // event log of the boot in the factory
 }
 
-// SlotNames are the Names of a slot's NV counters.
-type SlotNames struct {
-	Slot       int    `cbor:"slot"`
-	EpochIndex uint32 `cbor:"epoch_index"`
-	EpochName  []byte `cbor:"epoch_name"` // Name with the written bit set
-	Epoch      uint64 `cbor:"epoch"`
+// SlotEpoch is the epoch counter of a slot, with its value proven by the AK.
+type SlotEpoch struct {
+	Slot  int    `cbor:"slot"`
+	Index uint32 `cbor:"index"` // NV index of the counter
+	Epoch uint64 `cbor:"epoch"`
+	Proof []byte `cbor:"proof"` // CBOR mcim.EpochProof over the nonce that was given
 }
 
 // ProveAnswer is what the supplier puts into the machine (P1.6, P1.7).
 type ProveAnswer struct {
-	Certificate []byte `cbor:"certificate"` // DER, platform certificate of the TRE key
-	CA          []byte `cbor:"ca"`          // DER, root that the roles' certificates chain to
-	PCIDPackage []byte `cbor:"pcid"`        // MCIM package for slot 0
-	Card        []byte `cbor:"card"`        // HPKE to the DEK of CBOR CardSecrets; empty without a UICC
-	Supplier    []byte `cbor:"supplier"`    // DER, certificate of the supplier that signed the package
-	RO          string `cbor:"ro"`          // role name of the RO
+	Certificate []byte    `cbor:"certificate"` // DER, platform certificate of the TRE key
+	CA          []byte    `cbor:"ca"`          // DER, root that the roles' certificates chain to
+	PCID        Injection `cbor:"pcid"`        // for slot 0
+	Card        []byte    `cbor:"card"`        // HPKE to the DEK of CBOR CardSecrets; empty without a UICC
+	RO          string    `cbor:"ro"`          // role name of the RO
+}
+
+// Injection is the PCID for the TRE of one machine (P1.7).
+type Injection struct {
+	Public    []byte `cbor:"public"`    // mcim.KeyPart: K wrapped for the SRK
+	Duplicate []byte `cbor:"duplicate"` // mcim.KeyPart
+	Seed      []byte `cbor:"seed"`      // mcim.KeyPart
+	Sealed    []byte `cbor:"sealed"`    // sealed to the DEK for PurposePCID: CBOR PCID without K
 }
 
 // CardSecrets open the UICC that the supplier put into the machine. They exist
@@ -176,17 +192,17 @@ type CardSecrets struct {
 // SuppliedRequest reports that the PCID is installed (P1.7).
 type SuppliedRequest struct {
 	Serial  string `cbor:"serial"`
-	Receipt []byte `cbor:"receipt"` // mcim.Receipt of the PCID package
+	Receipt []byte `cbor:"receipt"` // CBOR mcim.Receipt of slot 0 over the nonce of EnrolAnswer
 }
 
 // Platform is the supplier's signed statement about one machine (P1.8).
 type Platform struct {
-	Machine   string         `cbor:"machine"` // role name
-	EKHash    []byte         `cbor:"ek_hash"` // SHA-256 of the EK's TPMT_PUBLIC
-	AK        []byte         `cbor:"ak"`      // TPMT_PUBLIC
-	SRK       []byte         `cbor:"srk"`     // TPMT_PUBLIC
-	DEK       []byte         `cbor:"dek"`     // TPMT_PUBLIC
-	Slots     []SlotNames    `cbor:"slots"`
+	Machine   string         `cbor:"machine"`   // role name
+	EKHash    []byte         `cbor:"ek_hash"`   // SHA-256 of the EK's TPMT_PUBLIC
+	AK        []byte         `cbor:"ak"`        // TPMT_PUBLIC
+	SRK       []byte         `cbor:"srk"`       // TPMT_PUBLIC
+	DEK       []byte         `cbor:"dek"`       // TPMT_PUBLIC
+	Slots     map[int]uint32 `cbor:"slots"`     // NV index of the epoch counter, by slot
 	Build     string         `cbor:"build"`     // name of the reference values
 	Reference map[int][]byte `cbor:"reference"` // PCR index to its SHA-256 value
 	Made      time.Time      `cbor:"made"`
@@ -238,6 +254,19 @@ type OrderMessage struct {
 // OrderRequest names an order.
 type OrderRequest struct {
 	Order string `cbor:"order"`
+}
+
+// StatusRequest asks a SHO for the subscriber's own subscription in a machine.
+type StatusRequest struct {
+	Machine   string    `cbor:"machine"`
+	Placement Placement `cbor:"placement"`
+}
+
+// StatusAnswer is what a subscriber may know of its subscription.
+type StatusAnswer struct {
+	Order string `cbor:"order"` // by which it came to be; empty for one that was in the UICC from the beginning
+	IMSI  string `cbor:"imsi"`
+	State string `cbor:"state"` // "pending", "active", "closing" or "closed"
 }
 
 // --- attach, P2 and P7 ---
@@ -374,18 +403,21 @@ type AcceptRequest struct {
 type CreateAnswer struct {
 	Package string `cbor:"package"` // package id that the SHO wants
 	IMSI    string `cbor:"imsi"`
+	Nonce   []byte `cbor:"nonce"` // 32 bytes, for the proof of the epoch and for the receipt
 }
 
 // StateRequest asks for the TRE's state that a package has to fit (P6.3).
 type StateRequest struct {
 	Placement Placement `cbor:"placement"`
+	Nonce     []byte    `cbor:"nonce"` // the SHO's, of CreateAnswer
 }
 
 // StateAnswer is that state.
 type StateAnswer struct {
 	Slot     int    `cbor:"slot"`     // slot that is free
 	Epoch    uint64 `cbor:"epoch"`    // count of its epoch counter
-	Sequence uint64 `cbor:"sequence"` // highest package sequence that was consumed
+	Proof    []byte `cbor:"proof"`    // CBOR mcim.EpochProof of that count over the nonce
+	Sequence uint64 `cbor:"sequence"` // highest package sequence that the slot has consumed
 }
 
 // ProtectRequest asks the SHO to protect its MCIM for one TRE (P6.4, P6.5): the
@@ -395,7 +427,8 @@ type ProtectRequest struct {
 	Platform Signed[Platform] `cbor:"platform"` // TypePlatform
 	Slot     int              `cbor:"slot"`
 	Epoch    uint64           `cbor:"epoch"`
-	Sequence uint64           `cbor:"sequence"`
+	Proof    []byte           `cbor:"proof"`    // CBOR mcim.EpochProof, as of StateAnswer
+	Sequence uint64           `cbor:"sequence"` // that the package has to have
 }
 
 // PackageMessage carries an MCIM package (P6.5, P6.6).
@@ -403,9 +436,10 @@ type PackageMessage struct {
 	Order   string `cbor:"order"`
 	Package []byte `cbor:"package"` // COSE_Sign1 of tpm/mcim
 	Issuer  []byte `cbor:"issuer"`  // DER, certificate of the SHO that signed it
+	Nonce   []byte `cbor:"nonce"`   // for the receipt, as of CreateAnswer
 }
 
-// ReceiptMessage carries the TRE's signed result (P6.10, P8a.13).
+// ReceiptMessage carries the TRE's signed result (P6.10).
 type ReceiptMessage struct {
 	Order   string `cbor:"order"`
 	Receipt []byte `cbor:"receipt"` // CBOR mcim.Receipt
@@ -421,6 +455,12 @@ type LiveAnswer struct {
 type DeleteRequest struct {
 	Order string `cbor:"order"`
 	Slot  int    `cbor:"slot"`
+	Nonce []byte `cbor:"nonce"` // the RO's, 32 bytes
+}
+
+// ProofMessage carries the TRE's proof that a slot was erased.
+type ProofMessage struct {
+	Proof []byte `cbor:"proof"` // CBOR mcim.EpochProof over the nonce
 }
 
 // LeaveAnswer is what the old SHO says to its subscriber's leaving (P8a.4).
@@ -433,9 +473,10 @@ type LeaveAnswer struct {
 // CloseRequest tells the old SHO that its subscription has left the machine
 // (P8a.14).
 type CloseRequest struct {
-	Order   string `cbor:"order"`
-	IMSI    string `cbor:"imsi"`
-	Receipt []byte `cbor:"receipt"` // of the erasure in the TRE; empty for a UICC
+	Order string `cbor:"order"`
+	IMSI  string `cbor:"imsi"`
+	Nonce []byte `cbor:"nonce"` // the RO's
+	Proof []byte `cbor:"proof"` // CBOR mcim.EpochProof over the nonce; empty where the TRE had nothing to erase
 }
 
 // WakeRequest wakes the machine behind an IMSI (P8a.5, P8c.2).
