@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 
 	"mcim/card/aka"
+	"mcim/tpm"
 	"mcim/tpm/policy"
 )
 
@@ -17,10 +18,6 @@ var zeroBlock [aka.BlockSize]byte
 
 // ErrAnswer is returned when the TPM gives back fewer blocks than it was sent.
 var ErrAnswer = errors.New("TPM answered with the wrong number of blocks")
-
-// Session opens a policy session that is salted, encrypts the first parameter
-// in both directions and lives until close. Close flushes it.
-type Session func() (session tpm2.Session, close func() error, err error)
 
 // Key is a loaded AES-128 key of mode CFB, for decryption only.
 type Key struct {
@@ -31,20 +28,18 @@ type Key struct {
 
 // CFB is the aka.Block of a key in a TPM. It is not safe for concurrent use.
 type CFB struct {
-	t     transport.TPM
-	key   Key
-	open  Session
-	max   int // blocks per command
-	sess  tpm2.Session
-	close func() error
-	msg   []byte
+	t       transport.TPM
+	key     Key
+	session *tpm.Kept
+	max     int // blocks per command
+	msg     []byte
 }
 
 var _ aka.Block = (*CFB)(nil)
 
 // NewCFB makes the engine of key. It asks the TPM for the size of its input
-// buffer (one command) and opens the session with the first Encrypt.
-func NewCFB(t transport.TPM, key Key, open Session) (*CFB, error) {
+// buffer (one command); the session starts with the first Encrypt.
+func NewCFB(t *tpm.TPM, key Key) (*CFB, error) {
 	buffer, err := inputBuffer(t)
 	if err != nil {
 		return nil, err
@@ -53,7 +48,7 @@ func NewCFB(t transport.TPM, key Key, open Session) (*CFB, error) {
 	if most < 1 {
 		return nil, fmt.Errorf("TPM takes %d bytes at once: too few for two AES blocks", buffer)
 	}
-	return &CFB{t: t, key: key, open: open, max: most}, nil
+	return &CFB{t: t, key: key, session: t.KeepPolicy(tpm.InOut), max: most}, nil
 }
 
 // Encrypt implements aka.Block: four TPM commands, one kept session. Where the
@@ -82,54 +77,33 @@ func (c *CFB) Encrypt(dst, src []byte) error {
 
 // Close flushes the session. The key stays loaded: it is the caller's.
 func (c *CFB) Close() error {
-	if c.sess == nil {
-		return nil
-	}
-	closeSession := c.close
-	c.sess, c.close = nil, nil
 	clear(c.msg)
-	return closeSession()
+	return c.session.Close()
 }
 
 // batch encrypts at most max blocks with one EncryptDecrypt2.
 func (c *CFB) batch(dst, src []byte) error {
-	if err := c.run(dst, src); err != nil {
-		// The session may be gone together with the TPM; the cause counts.
-		_ = c.Close()
-		return err
-	}
-	return nil
-}
-
-func (c *CFB) run(dst, src []byte) error {
-	if c.sess == nil {
-		var err error
-		if c.sess, c.close, err = c.open(); err != nil {
-			return err
-		}
-	}
-	if err := c.key.Policy.Run(c.t, c.sess.Handle()); err != nil {
-		return err
-	}
 	c.msg = append(append(c.msg[:0], src...), zeroBlock[:]...)
-	rsp, err := tpm2.EncryptDecrypt2{
-		KeyHandle: tpm2.AuthHandle{Handle: c.key.Handle, Name: c.key.Name, Auth: c.sess},
-		Message:   tpm2.TPM2BMaxBuffer{Buffer: c.msg},
-		Decrypt:   true,
-		Mode:      tpm2.TPMAlgNull,
-		IV:        tpm2.TPM2BIV{Buffer: zeroBlock[:]},
-	}.Execute(c.t)
-	if errors.Is(err, tpm2.TPMRCPolicyFail) {
-		return policy.Refused(policy.TermCommand, err)
-	}
-	if err != nil {
-		return fmt.Errorf("encrypt in the TPM: %w", err)
-	}
-	if len(rsp.OutData.Buffer) != len(c.msg) {
-		return ErrAnswer
-	}
-	subtle.XORBytes(dst, rsp.OutData.Buffer[aka.BlockSize:], c.msg[aka.BlockSize:])
-	return nil
+	return c.session.Use(c.key.Policy.Run, func(s tpm2.Session) error {
+		rsp, err := tpm2.EncryptDecrypt2{
+			KeyHandle: tpm2.AuthHandle{Handle: c.key.Handle, Name: c.key.Name, Auth: s},
+			Message:   tpm2.TPM2BMaxBuffer{Buffer: c.msg},
+			Decrypt:   true,
+			Mode:      tpm2.TPMAlgNull,
+			IV:        tpm2.TPM2BIV{Buffer: zeroBlock[:]},
+		}.Execute(c.t)
+		if errors.Is(err, tpm2.TPMRCPolicyFail) {
+			return policy.Refused(policy.TermCommand, err)
+		}
+		if err != nil {
+			return fmt.Errorf("encrypt in the TPM: %w", err)
+		}
+		if len(rsp.OutData.Buffer) != len(c.msg) {
+			return ErrAnswer
+		}
+		subtle.XORBytes(dst, rsp.OutData.Buffer[aka.BlockSize:], c.msg[aka.BlockSize:])
+		return nil
+	})
 }
 
 // inputBuffer is TPM_PT_INPUT_BUFFER: how many bytes a command takes at once.

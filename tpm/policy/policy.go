@@ -123,8 +123,9 @@ func (p MCIM) Digest() ([sha256.Size]byte, error) {
 
 // Run brings a fresh policy session (or one whose last use succeeded) into the
 // state that allows the command once: three TPM commands. A term that does not
-// hold is a RefusedError. After an error the session is of no use: flush it.
-func (p MCIM) Run(t transport.TPM, session tpm2.TPMHandle) error {
+// hold is a RefusedError. After an error the session is of no use: flush it. Run
+// is a tpm.PolicyRun; it does not use the nonce.
+func (p MCIM) Run(t transport.TPM, session tpm2.TPMISHPolicy, _ tpm2.TPM2BNonce) error {
 	c, err := p.terms(session)
 	if err != nil {
 		return err
