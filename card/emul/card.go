@@ -1,0 +1,310 @@
+package emul
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"mcim/apdu"
+	"mcim/apdu/uicc"
+	"mcim/card"
+	"mcim/card/aka"
+	"mcim/card/model"
+)
+
+// Instructions that package uicc has no command for.
+const (
+	insTerminalProfile    = 0x10
+	insChangePIN          = 0x24
+	insDisablePIN         = 0x26
+	insEnablePIN          = 0x28
+	insTerminalCapability = 0xAA
+)
+
+// channels is the number of logical channels, the basic one included.
+const channels = 4
+
+// Card is a software UICC. It implements card.Card and, as every Card, serves
+// one caller at a time.
+type Card struct {
+	// AcceptForgedAUTN is the switch of the same name of aka.USIM: it turns the
+	// defence against false networks off, for the test that shows what the
+	// defence is worth. Nothing else may set it.
+	AcceptForgedAUTN bool
+
+	model   *model.Model
+	mf, adf *dir
+	rules   []*ruleFile
+	files   []*file // all, each once
+	keyFile *file
+	sqnFile *file
+	pins    []*pin
+
+	storage storage // nil: the state ends with the process
+	engine  engine  // nil: to be made of the key files at the next AUTHENTICATE
+
+	channels [channels]channel
+	verified func(ref byte) bool
+	waiting  response // for GET RESPONSE
+	out      []byte   // the response under construction
+	sqn      [6]byte  // scratch
+	closed   bool
+}
+
+// engine answers AUTHENTICATE: a USIM in software, or one whose K is elsewhere.
+// Its errors are aka.ErrMAC and *aka.SyncError.
+type engine interface {
+	Authenticate(rand, autn [16]byte) (aka.Result, error)
+}
+
+// storage keeps what the card must not forget.
+type storage interface {
+	// write stores the changes, all or none, so that they survive the death of
+	// the process from the moment it returns.
+	write(changes ...change) error
+	close() error
+}
+
+// change replaces a part of an object. Of a secret object it replaces the whole.
+type change struct {
+	object object
+	offset int
+	data   []byte
+}
+
+// channel is the state of a logical channel (TS 102 221, 8.7 and 11.1.17).
+type channel struct {
+	open   bool
+	dir    *dir
+	app    *dir // current application, nil before its selection
+	file   *file
+	record int // record pointer, 0: not set
+}
+
+// response is data that waits for GET RESPONSE.
+type response struct {
+	class byte
+	data  []byte
+}
+
+// Reset implements card.Card.
+func (c *Card) Reset(ctx context.Context) ([]byte, error) {
+	if c.closed {
+		return nil, errClosed()
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("%w: %w before the card was reset", card.ErrTimeout, err)
+	}
+	c.channels = [channels]channel{{open: true, dir: c.mf}}
+	c.waiting = response{}
+	for _, p := range c.pins {
+		p.verified = false
+	}
+	return append([]byte(nil), c.model.ATRs[0].Value...), nil
+}
+
+// Close implements card.Card.
+func (c *Card) Close() error {
+	if c.closed {
+		return nil
+	}
+	c.closed = true
+	if c.storage == nil {
+		return nil
+	}
+	return c.storage.close()
+}
+
+func errClosed() error {
+	return fmt.Errorf("%w: the software UICC was closed; open it again", card.ErrRemoved)
+}
+
+// Transmit implements card.Card. Lengths that do not fit together are answered
+// 6700, as over T=0.
+func (c *Card) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	if c.closed {
+		return nil, errClosed()
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("%w: %w before the command was sent", card.ErrTimeout, err)
+	}
+	if len(command) < 4 {
+		return nil, fmt.Errorf("%w: %d bytes, a command has at least 4", card.ErrCommand, len(command))
+	}
+	c.out = c.out[:0]
+	sw := c.answer(command)
+	c.out = binary.BigEndian.AppendUint16(c.out, uint16(sw))
+	return c.out, nil
+}
+
+func (c *Card) answer(command []byte) apdu.StatusWord {
+	cmd, err := apdu.ParseCommand(command)
+	if err != nil {
+		cmd = apdu.Command{CLA: command[0], INS: command[1]}
+	}
+	if cmd.INS != uicc.INSGetResponse || cmd.CLA != c.waiting.class {
+		c.waiting = response{}
+	}
+	if cmd.CLA == classGSM {
+		return c.answerGSM(&cmd, err == nil)
+	}
+	ch, sw := c.channelOf(cmd.CLA)
+	if ch == nil {
+		return sw
+	}
+	handle, sw := handlerOf(cmd.CLA, cmd.INS)
+	switch {
+	case handle == nil:
+		return sw
+	case err != nil || cmd.Extended:
+		return apdu.SWWrongLength
+	}
+	return handle(c, ch, &cmd)
+}
+
+// channelOf gives the logical channel of a class byte (TS 102 221, 10.1.1).
+func (c *Card) channelOf(cla byte) (*channel, apdu.StatusWord) {
+	switch {
+	case cla&0x70 == 0x00: // 0X and 8X: channels 0 to 3
+		if cla&0x0C != 0 {
+			return nil, apdu.SWSecureMessaging
+		}
+	case cla&0x40 != 0 && cla&0x10 == 0 && cla != 0xFF: // 4X, 6X, CX, EX: channels 4 to 19
+		return nil, apdu.SWChannelNotSupported
+	default:
+		return nil, apdu.SWClassNotSupported
+	}
+	ch := &c.channels[cla&0x03]
+	if !ch.open {
+		return nil, apdu.SWChannelNotSupported
+	}
+	return ch, 0
+}
+
+type handler func(c *Card, ch *channel, cmd *apdu.Command) apdu.StatusWord
+
+// handlerOf finds the command: 6E00 where the instruction belongs to the other
+// class, 6D00 where to none (TS 102 221, 10.1.2).
+func handlerOf(cla, ins byte) (handler, apdu.StatusWord) {
+	industry, etsi := interindustry(ins), proprietary(ins)
+	h := industry
+	if cla&0x80 != 0 {
+		h = etsi
+	}
+	switch {
+	case h != nil:
+		return h, 0
+	case industry != nil || etsi != nil:
+		return nil, apdu.SWClassNotSupported
+	}
+	return nil, apdu.SWInstructionNotSupported
+}
+
+func interindustry(ins byte) handler {
+	switch ins {
+	case uicc.INSSelect:
+		return (*Card).selectFile
+	case uicc.INSReadBinary:
+		return (*Card).readBinary
+	case uicc.INSUpdateBinary:
+		return (*Card).updateBinary
+	case uicc.INSReadRecord:
+		return (*Card).readRecord
+	case uicc.INSUpdateRecord:
+		return (*Card).updateRecord
+	case uicc.INSVerify:
+		return (*Card).verifyPIN
+	case insChangePIN:
+		return (*Card).changePIN
+	case insDisablePIN:
+		return (*Card).disablePIN
+	case insEnablePIN:
+		return (*Card).enablePIN
+	case uicc.INSUnblockPIN:
+		return (*Card).unblockPIN
+	case uicc.INSAuthenticate:
+		return (*Card).authenticate
+	case uicc.INSManageChannel:
+		return (*Card).manageChannel
+	case uicc.INSGetResponse:
+		return (*Card).getResponse
+	}
+	return nil
+}
+
+func proprietary(ins byte) handler {
+	switch ins {
+	case uicc.INSStatus:
+		return (*Card).status
+	case insTerminalProfile, insTerminalCapability:
+		return (*Card).takeNote
+	}
+	return nil
+}
+
+// takeNote answers what the terminal tells about itself.
+func (c *Card) takeNote(*channel, *apdu.Command) apdu.StatusWord { return apdu.SWOK }
+
+// reply2 answers a command that sends nothing and expects data: Le has to be
+// right, or 6Cxx tells the right one (TS 102 221, 7.3.1.1.2).
+func (c *Card) reply2(cmd *apdu.Command, data []byte) apdu.StatusWord {
+	if expected(cmd) != len(data) {
+		return 0x6C00 | apdu.StatusWord(byte(len(data)))
+	}
+	c.out = append(c.out, data...)
+	return apdu.SWOK
+}
+
+// expected is Ne, where a command of 4 bytes counts as one with Le 00, which it
+// becomes over T=0.
+func expected(cmd *apdu.Command) int {
+	if cmd.Ne == 0 {
+		return apdu.MaxShortNe
+	}
+	return cmd.Ne
+}
+
+// reply4 answers a command that sends and expects data: at once where Le is
+// enough, by 61xx and GET RESPONSE otherwise (TS 102 221, 7.3.1.1.4).
+func (c *Card) reply4(cmd *apdu.Command, data []byte) apdu.StatusWord {
+	if cmd.Ne >= len(data) {
+		c.out = append(c.out, data...)
+		return apdu.SWOK
+	}
+	c.waiting = response{cmd.CLA, append(c.waiting.data[:0], data...)}
+	return 0x6100 | apdu.StatusWord(byte(len(data)))
+}
+
+// getResponse is GET RESPONSE (TS 102 221, 11.2.1).
+func (c *Card) getResponse(_ *channel, cmd *apdu.Command) apdu.StatusWord {
+	switch {
+	case cmd.P1 != 0 || cmd.P2 != 0:
+		return apdu.SWIncorrectP1P2
+	case len(cmd.Data) != 0:
+		return apdu.SWWrongLength
+	case len(c.waiting.data) == 0:
+		return apdu.SWConditionsNotSatisfied
+	}
+	n := expected(cmd)
+	if n > len(c.waiting.data) {
+		return 0x6C00 | apdu.StatusWord(byte(len(c.waiting.data)))
+	}
+	c.out = append(c.out, c.waiting.data[:n]...)
+	c.waiting.data = c.waiting.data[n:]
+	if rest := len(c.waiting.data); rest > 0 {
+		return 0x6100 | apdu.StatusWord(byte(rest))
+	}
+	return apdu.SWOK
+}
+
+// store hands changes to the storage; 6581 where they could not be kept, and
+// then the card must not act on them.
+func (c *Card) store(changes ...change) apdu.StatusWord {
+	if c.storage == nil {
+		return apdu.SWOK
+	}
+	if err := c.storage.write(changes...); err != nil {
+		return apdu.SWMemoryProblem
+	}
+	return apdu.SWOK
+}

@@ -1,0 +1,148 @@
+package emul
+
+import (
+	"slices"
+
+	"mcim/apdu/uicc"
+)
+
+// object names something that the image keeps: a file by the identifiers of its
+// directory and its own, or one of the values below.
+type object uint32
+
+const (
+	// secretObject marks what lies in the image only sealed.
+	secretObject object = 1 << 31
+
+	objectModel    object = 1 // name of the card model
+	objectCounters object = 2 // pinState of each PIN
+	objectPIN      object = secretObject | 0x100
+	objectUnblock  object = secretObject | 0x200
+)
+
+func fileObject(dir, fid uint16) object { return object(dir)<<16 | object(fid) }
+
+// dir is an MF, DF or ADF.
+type dir struct {
+	fid    uint16
+	aid    []byte // of an ADF
+	parent *dir   // nil for the MF
+	dirs   []*dir
+	files  []*file
+	arr    uicc.ARRReference
+}
+
+// file is an EF, transparent or linear fixed.
+type file struct {
+	id        object
+	fid       uint16
+	sfi       byte // 0: none
+	recordLen int  // 0: transparent
+	data      []byte
+	access    access
+}
+
+// access says where the rules of a file are.
+type access struct {
+	rules  *ruleFile
+	record int // from 1
+}
+
+// ruleFile is an EF.ARR with its records decoded.
+type ruleFile struct {
+	file    *file
+	records [][]uicc.AccessRule // nil: not decoded since the last change
+}
+
+// allowed reports whether the rules allow op; a record that is missing or
+// malformed allows nothing.
+func (a access) allowed(op uicc.Access, verified func(ref byte) bool) bool {
+	if a.rules.records == nil {
+		a.rules.decode()
+	}
+	if a.record > len(a.rules.records) {
+		return false
+	}
+	return uicc.Allowed(a.rules.records[a.record-1], op, verified)
+}
+
+func (r *ruleFile) decode() {
+	r.records = make([][]uicc.AccessRule, r.file.records())
+	for i := range r.records {
+		// Rules that do not decode stay empty, and so allow nothing.
+		r.records[i], _ = uicc.DecodeARRRecord(slices.Clone(r.file.record(i + 1)))
+	}
+}
+
+func (a access) reference() uicc.ARRReference {
+	return uicc.ARRReference{FID: a.rules.file.fid, Record: byte(a.record)}
+}
+
+// records is the number of records.
+func (f *file) records() int {
+	if f.recordLen == 0 {
+		return 0
+	}
+	return len(f.data) / f.recordLen
+}
+
+// record is record n, from 1.
+func (f *file) record(n int) []byte {
+	return f.data[(n-1)*f.recordLen : n*f.recordLen]
+}
+
+// fcp is what SELECT says of the file (TS 102 221, 11.1.1.3.2).
+func (f *file) fcp() uicc.FCP {
+	d := uicc.FileDescriptor{Type: uicc.Transparent, Shareable: true}
+	if f.recordLen != 0 {
+		d.Type, d.RecordLength, d.Records = uicc.LinearFixed, uint16(f.recordLen), byte(f.records())
+	}
+	sfi := uicc.NoSFI
+	if f.sfi != 0 {
+		sfi = uicc.SFI(f.sfi)
+	}
+	return uicc.FCP{
+		Descriptor: d, FID: f.fid, LifeCycle: uicc.LifeCycleActivated,
+		ARR: f.access.reference(), Size: uicc.NewSize(len(f.data)), SFI: sfi,
+	}
+}
+
+// file finds an EF in the directory.
+func (d *dir) file(fid uint16) *file {
+	for _, f := range d.files {
+		if f.fid == fid {
+			return f
+		}
+	}
+	return nil
+}
+
+// bySFI finds an EF in the directory by its short file identifier.
+func (d *dir) bySFI(sfi byte) *file {
+	for _, f := range d.files {
+		if f.sfi == sfi && sfi != 0 {
+			return f
+		}
+	}
+	return nil
+}
+
+// dir finds a DF in the directory. An ADF is found by its AID only.
+func (d *dir) dir(fid uint16) *dir {
+	for _, c := range d.dirs {
+		if c.fid == fid && c.aid == nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// within reports whether d is a or below it.
+func (d *dir) within(a *dir) bool {
+	for ; d != nil; d = d.parent {
+		if d == a {
+			return true
+		}
+	}
+	return false
+}

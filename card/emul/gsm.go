@@ -1,0 +1,214 @@
+package emul
+
+import (
+	"encoding/binary"
+
+	"mcim/apdu"
+	"mcim/apdu/uicc"
+)
+
+// classGSM is the class byte of TS 51.011, 9.2.
+const classGSM = 0xA0
+
+// Status words of TS 51.011, 9.4.
+const (
+	gsmNoFile        apdu.StatusWord = 0x9400
+	gsmOutOfRange    apdu.StatusWord = 0x9402
+	gsmNotFound      apdu.StatusWord = 0x9404
+	gsmInconsistent  apdu.StatusWord = 0x9408
+	gsmMemory        apdu.StatusWord = 0x9240
+	gsmAccess        apdu.StatusWord = 0x9804 // also: CHV wrong
+	gsmContradiction apdu.StatusWord = 0x9808
+	gsmBlocked       apdu.StatusWord = 0x9840
+)
+
+// answerGSM runs a command of class A0 on the basic channel. Where a command is
+// the same in class 00, so is its code; the status words are translated.
+func (c *Card) answerGSM(cmd *apdu.Command, wellFormed bool) apdu.StatusWord {
+	handle := gsmHandler(cmd.INS)
+	switch {
+	case handle == nil:
+		return apdu.SWInstructionNotSupported
+	case !wellFormed || cmd.Extended:
+		return apdu.SWWrongLength
+	}
+	ch := &c.channels[0]
+	return gsmStatus(handle(c, ch, cmd))
+}
+
+func gsmHandler(ins byte) handler {
+	switch ins {
+	case uicc.INSSelect:
+		return (*Card).selectGSM
+	case uicc.INSStatus:
+		return (*Card).statusGSM
+	case uicc.INSVerify:
+		return (*Card).verifyCHV
+	case uicc.INSReadBinary, uicc.INSUpdateBinary:
+		return (*Card).binaryGSM
+	case uicc.INSReadRecord, uicc.INSUpdateRecord:
+		return (*Card).recordGSM
+	case uicc.INSGetResponse:
+		return (*Card).getResponse
+	case insTerminalProfile:
+		return (*Card).takeNote
+	}
+	return nil
+}
+
+// gsmStatus translates a status word of TS 102 221 to TS 51.011, 9.4.
+func gsmStatus(sw apdu.StatusWord) apdu.StatusWord {
+	switch sw {
+	case apdu.SWFileNotFound, apdu.SWReferencedDataNotFound:
+		return gsmNotFound
+	case apdu.SWNoFileSelected:
+		return gsmNoFile
+	case apdu.SWRecordNotFound:
+		return gsmOutOfRange
+	case apdu.SWWrongStructure:
+		return gsmInconsistent
+	case apdu.SWSecurityStatus:
+		return gsmAccess
+	case apdu.SWReferenceInvalidated:
+		return gsmContradiction
+	case apdu.SWBlocked, 0x63C0:
+		return gsmBlocked
+	case apdu.SWMemoryProblem:
+		return gsmMemory
+	case apdu.SWIncorrectP1P2:
+		return apdu.SWWrongP1P2
+	}
+	switch sw.SW1() {
+	case 0x63:
+		return gsmAccess
+	case 0x61:
+		return 0x9F00 | apdu.StatusWord(sw.SW2())
+	case 0x6C:
+		return 0x6700 | apdu.StatusWord(sw.SW2())
+	}
+	return sw
+}
+
+// selectGSM is SELECT of class A0: by file identifier, answered by 9Fxx.
+func (c *Card) selectGSM(ch *channel, cmd *apdu.Command) apdu.StatusWord {
+	switch {
+	case cmd.P1 != 0 || cmd.P2 != 0:
+		return apdu.SWIncorrectP1P2
+	case len(cmd.Data) != 2:
+		return apdu.SWWrongLength
+	}
+	next, sw := c.byFID(*ch, binary.BigEndian.Uint16(cmd.Data))
+	if sw != apdu.SWOK {
+		return sw
+	}
+	*ch = next
+	return c.reply4(cmd, c.gsmResponse(ch).Bytes())
+}
+
+// statusGSM is STATUS of class A0: as much of the answer to SELECT of the
+// current DF as Le asks for.
+func (c *Card) statusGSM(ch *channel, cmd *apdu.Command) apdu.StatusWord {
+	switch {
+	case cmd.P1 != 0 || cmd.P2 != 0:
+		return apdu.SWIncorrectP1P2
+	case len(cmd.Data) != 0:
+		return apdu.SWWrongLength
+	}
+	b := c.gsmDir(ch.dir).Bytes()
+	return c.reply2(cmd, b[:min(len(b), expected(cmd))])
+}
+
+// verifyCHV is VERIFY CHV: it has no form that tells the counter.
+func (c *Card) verifyCHV(ch *channel, cmd *apdu.Command) apdu.StatusWord {
+	if len(cmd.Data) != pinBytes {
+		return apdu.SWWrongLength
+	}
+	return c.verifyPIN(ch, cmd)
+}
+
+// binaryGSM is READ and UPDATE BINARY, which have no SFI in class A0.
+func (c *Card) binaryGSM(ch *channel, cmd *apdu.Command) apdu.StatusWord {
+	switch {
+	case cmd.P1&0x80 != 0:
+		return apdu.SWIncorrectP1P2
+	case cmd.INS == uicc.INSReadBinary:
+		return c.readBinary(ch, cmd)
+	}
+	return c.updateBinary(ch, cmd)
+}
+
+// recordGSM is READ and UPDATE RECORD, which have no SFI in class A0.
+func (c *Card) recordGSM(ch *channel, cmd *apdu.Command) apdu.StatusWord {
+	switch {
+	case cmd.P2>>3 != 0:
+		return apdu.SWIncorrectP1P2
+	case cmd.INS == uicc.INSReadRecord:
+		return c.readRecord(ch, cmd)
+	}
+	return c.updateRecord(ch, cmd)
+}
+
+// gsmResponse is the answer to SELECT (TS 51.011, 9.2.1).
+func (c *Card) gsmResponse(ch *channel) uicc.GSMResponse {
+	if ch.file == nil {
+		return c.gsmDir(ch.dir)
+	}
+	f := ch.file
+	g := uicc.GSMFile{Status: 0x01, HasRecord: true, RecordLength: byte(f.recordLen)}
+	if f.recordLen != 0 {
+		g.Structure = uicc.GSMLinearFixed
+	}
+	g.Access = [3]byte{f.gsmCondition(uicc.AccessRead)<<4 | f.gsmCondition(uicc.AccessUpdate), 0xFF, 0xFF}
+	return uicc.GSMResponse{Size: uint16(len(f.data)), FID: f.fid, Type: uicc.GSMEF, EF: &g}
+}
+
+// gsmCondition tells who may do op: 0 always, 1 CHV1, 4 an administrative code,
+// F never (TS 51.011, 9.3).
+func (f *file) gsmCondition(op uicc.Access) byte {
+	only := func(refs ...byte) bool {
+		return f.access.allowed(op, func(ref byte) bool {
+			for _, r := range refs {
+				if r == ref {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	switch {
+	case only():
+		return 0x0
+	case only(uicc.RefPIN1):
+		return 0x1
+	case only(uicc.RefADM1), only(uicc.RefPIN1, uicc.RefADM1):
+		return 0x4
+	}
+	return 0xF
+}
+
+// gsmDir is the answer for a directory. CHV1 is PIN1; there is no CHV2. The
+// characteristics tell that the clock may stop and that 1.8 V will do.
+func (c *Card) gsmDir(d *dir) uicc.GSMResponse {
+	const (
+		clockStop1V8 = 0x31
+		chv1Disabled = 0x80
+	)
+	p := c.pin(uicc.RefPIN1)
+	g := uicc.GSMDirectory{
+		Characteristics: clockStop1V8, EFs: byte(len(d.files)), Codes: 3,
+		CHV1: uicc.NewCHVStatus(int(p.tries)), Unblock1: uicc.NewCHVStatus(int(p.unblocks)),
+	}
+	for _, child := range d.dirs {
+		if child.aid == nil {
+			g.DFs++
+		}
+	}
+	if !p.enabled {
+		g.Characteristics |= chv1Disabled
+	}
+	r := uicc.GSMResponse{FID: d.fid, Type: uicc.GSMDF, DF: &g}
+	if d.parent == nil {
+		r.Type = uicc.GSMMF
+	}
+	return r
+}

@@ -1,0 +1,188 @@
+package emul
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"mcim/apdu/secret"
+	"mcim/apdu/uicc"
+)
+
+// ICCIDError is returned by Open for an image of another card than the profile
+// describes.
+type ICCIDError struct {
+	Image      string // path
+	Have, Want string // ICCID of the image and of the profile
+}
+
+// Error says which cards they are.
+func (e *ICCIDError) Error() string {
+	return fmt.Sprintf("%s is the image of card %s, the profile is of card %s; name another image, or leave the profile out",
+		e.Image, e.Have, e.Want)
+}
+
+// Open makes a card whose state lies in the file image, with the key that seals
+// its secrets in image.key beside it; both have mode 0600. An image that exists
+// wins over the profile, which may then be nil; a profile of another ICCID is
+// an *ICCIDError. Where there is no image the profile makes one.
+//
+// The card keeps the image locked until Close: a second Open is ErrImageBusy.
+// Other errors are ErrImageDamaged, ErrImageVersion, ErrImageKey, those of New,
+// and those of the file system.
+func Open(path string, p *Profile) (*Card, error) {
+	im, changes, err := openImage(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the card image: %w", err)
+	}
+	c, err := im.card(changes, p)
+	if err != nil {
+		_ = im.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// card makes the card of the image, or of the profile where the image is new.
+func (im *image) card(changes []change, p *Profile) (*Card, error) {
+	if im.file == nil {
+		return im.create(p)
+	}
+	c, err := restore(changes)
+	if err != nil {
+		return nil, fmt.Errorf("open the card image: %s: %w: %w", im.path, ErrImageDamaged, err)
+	}
+	if p != nil {
+		have, err := uicc.DecodeICCID(c.mf.file(uicc.FIDEFICCID).data)
+		if err != nil {
+			return nil, fmt.Errorf("open the card image: %s: %w", im.path, err)
+		}
+		if have != p.ICCID {
+			return nil, &ICCIDError{im.path, have, p.ICCID}
+		}
+	}
+	im.snapshot, c.storage = c.snapshot, im
+	return c, nil
+}
+
+// create makes the first image of a card.
+func (im *image) create(p *Profile) (*Card, error) {
+	if p == nil {
+		return nil, fmt.Errorf("open the card image: %s: %w; name a profile to make it", im.path, fs.ErrNotExist)
+	}
+	c, err := New(*p)
+	if err != nil {
+		return nil, err
+	}
+	im.snapshot, c.storage = c.snapshot, im
+	if err := im.compact(); err != nil {
+		return nil, fmt.Errorf("create the card image: %w", err)
+	}
+	return c, nil
+}
+
+// snapshot is the whole state, for the image.
+func (c *Card) snapshot() []change {
+	var counters []byte
+	all := []change{{objectModel, 0, []byte(c.model.Name)}}
+	for _, p := range c.pins {
+		counters = append(counters, p.bytes()...)
+		all = append(all, change{objectPIN | object(p.ref), 0, p.value.Reveal()})
+		if p.unblock.Len() > 0 {
+			all = append(all, change{objectUnblock | object(p.ref), 0, p.unblock.Reveal()})
+		}
+	}
+	all = append(all, change{objectCounters, 0, counters})
+	for _, f := range c.files {
+		all = append(all, change{f.id, 0, f.data})
+	}
+	return all
+}
+
+// restore makes a card out of the changes of an image. The files that there are
+// come from the card model, all of what is in them from the image.
+func restore(changes []change) (*Card, error) {
+	if len(changes) == 0 || changes[0].object != objectModel {
+		return nil, errors.New("it does not begin with the card model")
+	}
+	c, err := New(placeholder(string(changes[0].data)))
+	if err != nil {
+		return nil, err
+	}
+	missing := map[object]bool{}
+	for _, ch := range c.snapshot() {
+		missing[ch.object] = true
+	}
+	for _, ch := range changes {
+		if err := c.restore(ch); err != nil {
+			return nil, fmt.Errorf("object %08X: %w", uint32(ch.object), err)
+		}
+		delete(missing, ch.object)
+	}
+	for o := range missing {
+		return nil, fmt.Errorf("object %08X is missing", uint32(o))
+	}
+	return c, nil
+}
+
+// placeholder is a profile of the model whose every value will be replaced.
+func placeholder(model string) Profile {
+	zeros := func(n int) secret.Bytes { return secret.New(make([]byte, n)) }
+	return Profile{
+		Model: model, ICCID: "000000000000000000", IMSI: "000000",
+		PIN1: secret.New([]byte("0000")), PUK1: secret.New([]byte("00000000")),
+		K: zeros(16), OPc: zeros(16), ADM1: zeros(8),
+	}
+}
+
+// restore makes one change that the image holds.
+func (c *Card) restore(ch change) error {
+	if ch.object == objectModel {
+		return nil
+	}
+	if ch.object == objectCounters {
+		return c.restoreCounters(ch)
+	}
+	for _, p := range c.pins {
+		value := &p.value
+		switch ch.object {
+		case objectUnblock | object(p.ref):
+			value = &p.unblock
+		case objectPIN | object(p.ref):
+		default:
+			continue
+		}
+		if ch.offset != 0 || len(ch.data) != pinBytes {
+			return errors.New("a code of the wrong length")
+		}
+		*value = secret.New(ch.data)
+		return nil
+	}
+	for _, f := range c.files {
+		if f.id != ch.object {
+			continue
+		}
+		if ch.offset+len(ch.data) > len(f.data) {
+			return errors.New("more than the file holds")
+		}
+		copy(f.data[ch.offset:], ch.data)
+		return nil
+	}
+	return errors.New("unknown")
+}
+
+func (c *Card) restoreCounters(ch change) error {
+	data := ch.data
+	for i := ch.offset / pinStateLen; len(data) >= pinStateLen && i < len(c.pins); i++ {
+		p := c.pins[i]
+		s := pinState{data[0] == 1, data[1], data[2]}
+		if data[0] > 1 || s.tries > p.max || s.unblocks > unblockTries {
+			return errors.New("a counter out of bounds")
+		}
+		p.pinState, data = s, data[pinStateLen:]
+	}
+	if len(data) != 0 || ch.offset%pinStateLen != 0 {
+		return errors.New("counters of the wrong length")
+	}
+	return nil
+}

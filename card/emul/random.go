@@ -1,0 +1,48 @@
+package emul
+
+import (
+	"crypto/rand"
+	"math/big"
+	"strings"
+
+	"mcim/apdu/secret"
+	"mcim/apdu/uicc"
+)
+
+// Numbers of a test network (TS 23.003; PLMN 001-01 and the issuer prefix of
+// ICCIDs that no operator has).
+const (
+	testPLMN   = "00101"
+	testIssuer = "8999901"
+)
+
+// RandomProfile makes a profile of the model with an identity of the test PLMN
+// 001-01 and keys, PIN and codes that are new each time.
+func RandomProfile(model string) (Profile, error) {
+	p := Profile{Model: model, AMF: [2]byte{0x80, 0x00}, MNCLength: 2}
+	iccid := testIssuer + digits(11)
+	for check := range 10 {
+		if full := iccid + string(rune('0'+check)); uicc.LuhnOK(full) {
+			p.ICCID = full
+		}
+	}
+	p.IMSI = testPLMN + digits(10)
+	p.PIN1, p.PUK1 = secret.New([]byte(digits(4))), secret.New([]byte(digits(8)))
+	p.K, p.OPc, p.ADM1 = random(16), random(16), random(8)
+	return p, p.check()
+}
+
+func digits(n int) string {
+	var s strings.Builder
+	for range n {
+		d, _ := rand.Int(rand.Reader, big.NewInt(10)) // crypto/rand.Reader does not fail
+		s.WriteByte('0' + byte(d.Int64()))
+	}
+	return s.String()
+}
+
+func random(n int) secret.Bytes {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // does not fail
+	return secret.New(b)
+}

@@ -1,0 +1,260 @@
+package emul
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"mcim/apdu"
+	"mcim/apdu/tlv"
+	"mcim/apdu/uicc"
+)
+
+// P2 of SELECT (TS 102 221, table 11.2).
+const (
+	selectFCP       = 0x04
+	selectNothing   = 0x0C
+	selectDataMask  = 0x9C
+	selectTerminate = 0x40
+	selectSession   = 0x60 // activate, terminate
+	selectOther     = 0x02 // next or previous occurrence of an AID
+)
+
+// selectFile is SELECT (TS 102 221, 11.1.1). A selection that fails changes
+// nothing.
+func (c *Card) selectFile(ch *channel, cmd *apdu.Command) apdu.StatusWord {
+	data, session := cmd.P2&selectDataMask, cmd.P2&selectSession
+	switch {
+	case data != selectFCP && data != selectNothing, session != 0 && session != selectTerminate:
+		return apdu.SWIncorrectP1P2
+	case uicc.SelectBy(cmd.P1) != uicc.ByAID && cmd.P2&^byte(selectDataMask) != 0:
+		return apdu.SWIncorrectP1P2
+	}
+	next, sw := c.find(*ch, cmd)
+	if sw != apdu.SWOK {
+		return sw
+	}
+	if session == selectTerminate {
+		return c.terminate(ch, next.app)
+	}
+	*ch = next
+	if data == selectNothing {
+		return apdu.SWOK
+	}
+	return c.reply4(cmd, c.fcp(ch).Bytes())
+}
+
+// terminate ends the session of the application (TS 102 221, 11.1.1.2).
+func (c *Card) terminate(ch *channel, app *dir) apdu.StatusWord {
+	if ch.app != app {
+		return apdu.SWConditionsNotSatisfied
+	}
+	*ch = channel{open: true, dir: c.mf}
+	return apdu.SWOK
+}
+
+// find gives the state of the channel after the selection.
+func (c *Card) find(ch channel, cmd *apdu.Command) (channel, apdu.StatusWord) {
+	id := cmd.Data
+	switch uicc.SelectBy(cmd.P1) {
+	case uicc.ByFID:
+		if len(id) == 0 { // ISO/IEC 7816-4, 11.2.2: the MF
+			return c.byFID(ch, uicc.FIDMF)
+		}
+		if len(id) != 2 {
+			return ch, apdu.SWWrongLength
+		}
+		return c.byFID(ch, binary.BigEndian.Uint16(id))
+	case uicc.ByChild:
+		if len(id) != 2 {
+			return ch, apdu.SWWrongLength
+		}
+		return enter(ch, ch.dir.dir(binary.BigEndian.Uint16(id)))
+	case uicc.ParentDF:
+		if len(id) != 0 {
+			return ch, apdu.SWWrongLength
+		}
+		return enter(ch, ch.dir.parent)
+	case uicc.ByAID:
+		return c.byAID(ch, id, cmd.P2)
+	case uicc.ByPathFromMF:
+		return byPath(enterDir(ch, c.mf), id)
+	case uicc.ByPathFromCurrent:
+		return byPath(enterDir(ch, ch.dir), id)
+	}
+	return ch, apdu.SWIncorrectP1P2
+}
+
+func enterDir(ch channel, d *dir) channel {
+	ch.dir, ch.file, ch.record = d, nil, 0
+	return ch
+}
+
+// enter selects a directory, nil where it was not found.
+func enter(ch channel, d *dir) (channel, apdu.StatusWord) {
+	if d == nil {
+		return ch, apdu.SWFileNotFound
+	}
+	return enterDir(ch, d), apdu.SWOK
+}
+
+// byFID finds a file by the rules of TS 102 221, 8.4.1: the MF and the current
+// application, then the children of the current DF, the current DF, its parent,
+// the DFs beside it.
+func (c *Card) byFID(ch channel, fid uint16) (channel, apdu.StatusWord) {
+	switch fid {
+	case uicc.FIDMF:
+		return enter(ch, c.mf)
+	case uicc.FIDCurrentADF:
+		return enter(ch, ch.app)
+	}
+	d := ch.dir
+	if f := d.file(fid); f != nil {
+		ch.file, ch.record = f, 0
+		return ch, apdu.SWOK
+	}
+	if child := d.dir(fid); child != nil {
+		return enter(ch, child)
+	}
+	for _, near := range []*dir{d, d.parent} {
+		if near != nil && near.fid == fid && near.aid == nil {
+			return enter(ch, near)
+		}
+	}
+	if d.parent == nil {
+		return ch, apdu.SWFileNotFound
+	}
+	return enter(ch, d.parent.dir(fid))
+}
+
+// byAID selects the application; there is one, so the first bytes of its AID do,
+// and there is no other occurrence.
+func (c *Card) byAID(ch channel, aid []byte, p2 byte) (channel, apdu.StatusWord) {
+	switch {
+	case len(aid) < 1 || len(aid) > 16:
+		return ch, apdu.SWWrongLength
+	case !bytes.HasPrefix(c.adf.aid, aid), p2&selectOther != 0 && ch.app != nil:
+		return ch, apdu.SWFileNotFound
+	}
+	ch.app = c.adf
+	return enter(ch, c.adf)
+}
+
+// byPath walks down from the current DF of ch; only the last step may be an EF.
+func byPath(ch channel, path []byte) (channel, apdu.StatusWord) {
+	if len(path) == 0 || len(path)%2 != 0 {
+		return ch, apdu.SWWrongLength
+	}
+	for first := true; len(path) > 0; first = false {
+		fid := binary.BigEndian.Uint16(path)
+		path = path[2:]
+		next := ch.dir.dir(fid)
+		if fid == uicc.FIDCurrentADF && first {
+			next = ch.app
+		}
+		if next != nil {
+			ch = enterDir(ch, next)
+			continue
+		}
+		if len(path) > 0 || ch.dir.file(fid) == nil {
+			return ch, apdu.SWFileNotFound
+		}
+		ch.file = ch.dir.file(fid)
+	}
+	return ch, apdu.SWOK
+}
+
+// fcp describes what is selected.
+func (c *Card) fcp(ch *channel) uicc.FCP {
+	if ch.file != nil {
+		return ch.file.fcp()
+	}
+	return c.dirFCP(ch.dir)
+}
+
+// dirFCP describes a directory (TS 102 221, 11.1.1.3.1). The characteristics
+// name all three supply voltages: modems refuse a card that names 5 V only.
+func (c *Card) dirFCP(d *dir) uicc.FCP {
+	const clockStopAllVoltages = 0x71
+	var refs []byte
+	for _, p := range c.pins {
+		refs = append(refs, p.ref)
+	}
+	enabled := func(ref byte) bool { return c.pin(ref).enabled }
+	return uicc.FCP{
+		Descriptor:  uicc.FileDescriptor{Type: uicc.Directory, Shareable: true},
+		FID:         d.fid,
+		AID:         d.aid,
+		Proprietary: []tlv.TLV{{Tag: uicc.TagUICCCharacteristics, Value: []byte{clockStopAllVoltages}}},
+		LifeCycle:   uicc.LifeCycleActivated,
+		ARR:         d.arr,
+		PINs:        uicc.NewPINStatus(refs, enabled),
+	}
+}
+
+// status is STATUS (TS 102 221, 11.1.2).
+func (c *Card) status(ch *channel, cmd *apdu.Command) apdu.StatusWord {
+	switch {
+	case cmd.P1 > 2:
+		return apdu.SWIncorrectP1P2
+	case len(cmd.Data) != 0:
+		return apdu.SWWrongLength
+	}
+	switch cmd.P2 {
+	case 0x00:
+		return c.reply2(cmd, c.dirFCP(ch.dir).Bytes())
+	case 0x01:
+		if ch.app == nil {
+			return apdu.SWIncorrectP1P2
+		}
+		return c.reply2(cmd, tlv.New(uicc.TagDFName, ch.app.aid).Append(nil))
+	case 0x0C:
+		return apdu.SWOK
+	}
+	return apdu.SWIncorrectP1P2
+}
+
+// manageChannel is MANAGE CHANNEL (TS 102 221, 11.1.17).
+func (c *Card) manageChannel(ch *channel, cmd *apdu.Command) apdu.StatusWord {
+	switch {
+	case len(cmd.Data) != 0:
+		return apdu.SWWrongLength
+	case cmd.P1 == 0x00:
+		return c.openChannel(ch, cmd)
+	case cmd.P1 != 0x80, cmd.P2 == 0, cmd.P2 >= channels:
+		return apdu.SWIncorrectP1P2
+	case !c.channels[cmd.P2].open:
+		return apdu.SWConditionsNotSatisfied
+	}
+	c.channels[cmd.P2] = channel{}
+	return apdu.SWOK
+}
+
+// openChannel opens the channel P2, or the first free one for P2 0. From the
+// basic channel it starts at the MF, from another one where that one is.
+func (c *Card) openChannel(from *channel, cmd *apdu.Command) apdu.StatusWord {
+	n := cmd.P2
+	if n >= channels {
+		return apdu.SWIncorrectP1P2
+	}
+	if n != 0 && c.channels[n].open {
+		return apdu.SWConditionsNotSatisfied
+	}
+	for i := byte(1); n == 0 && i < channels; i++ {
+		if !c.channels[i].open {
+			n = i
+		}
+	}
+	if n == 0 {
+		return apdu.SWFunctionNotSupported
+	}
+	if cmd.P2 == 0 {
+		if sw := c.reply2(cmd, []byte{n}); sw != apdu.SWOK {
+			return sw
+		}
+	}
+	c.channels[n] = channel{open: true, dir: c.mf}
+	if from != &c.channels[0] {
+		c.channels[n].dir, c.channels[n].app = from.dir, from.app
+	}
+	return apdu.SWOK
+}
