@@ -87,6 +87,10 @@ type response struct {
 	data  []byte
 }
 
+// Format implements fmt.Formatter: a card prints as its name, since its files
+// hold keys.
+func (c Card) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("software UICC")) }
+
 // Reset implements card.Card.
 func (c *Card) Reset(ctx context.Context) ([]byte, error) {
 	if c.closed {

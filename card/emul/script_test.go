@@ -12,6 +12,7 @@ import (
 	"mcim/apdu/secret"
 	"mcim/apdu/uicc"
 	"mcim/card/aka"
+	"mcim/card/model"
 )
 
 const (
@@ -149,4 +150,10 @@ func unhex(t testing.TB, s string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+func hexByte(b byte) string { return hex.EncodeToString([]byte{b}) }
+
+func keyOf(p Profile) model.Key {
+	return model.Key{Algorithm: model.Milenage, K: p.K, OPc: p.OPc}
 }

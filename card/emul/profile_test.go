@@ -1,0 +1,181 @@
+package emul
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mcim/apdu/secret"
+)
+
+// profileFile is the profile as a file.
+func profileFile(p Profile) string {
+	sqn := p.SQN.Bytes()
+	return fmt.Sprintf(`# a comment
+model = "usim"
+iccid = "%s"
+imsi = "%s"
+pin1 = "%s"
+puk1 = "%s"
+k = "%x"
+opc = "%x"
+amf = "%x"
+sqn = "%x"
+adm1 = "%x"
+`, p.ICCID, p.IMSI, p.PIN1.Reveal(), p.PUK1.Reveal(), p.K.Reveal(), p.OPc.Reveal(), p.AMF, sqn, p.ADM1.Reveal())
+}
+
+func TestReadProfile(t *testing.T) {
+	t.Parallel()
+	want := testProfile(t)
+	path := filepath.Join(t.TempDir(), "profile.toml")
+	for _, more := range []string{"", "mnc_length = 3\nalgorithm = \"milenage\"\n"} {
+		if err := os.WriteFile(path, []byte(profileFile(want)+more), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p, err := ReadProfile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if profileFile(p) != profileFile(want) || more != "" && p.MNCLength != 3 {
+			t.Error("the profile read is not the one written")
+		}
+		newCard(t, p)
+	}
+	if _, err := ReadProfile(path + "x"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+func TestProfileErrors(t *testing.T) {
+	t.Parallel()
+	good := profileFile(testProfile(t))
+	lineOf := func(key string) int {
+		for i, l := range strings.Split(good, "\n") {
+			if strings.HasPrefix(l, key+" ") {
+				return i + 1
+			}
+		}
+		return 0
+	}
+	planted := "c0ffee00c0ffee00c0ffee00c0ffee"
+	for _, c := range []struct{ key, value, reason string }{
+		{"model", `"isim"`, `want "usim"`},
+		{"iccid", `"8988x"`, "18 to 20 digits"},
+		{"imsi", `"12345"`, "6 to 15 digits"},
+		{"imsi", `"1234567890123456"`, "6 to 15 digits"},
+		{"pin1", `"123"`, "4 to 8 digits"},
+		{"pin1", `"c0ffee00"`, "4 to 8 digits"},
+		{"puk1", `"1234567"`, "8 digits"},
+		{"k", `"` + planted + `"`, "32 hexadecimal digits"},
+		{"k", `"` + planted + ` 00"`, "32 hexadecimal digits"},
+		{"k", `"` + planted + `"00`, ""},
+		{"k", planted + "00", ""},
+		{"k", "12345678", "string in quotes"},
+		{"k", `["` + planted + `00"]`, ""},
+		{"opc", `"` + planted + `0000"`, "32 hexadecimal digits"},
+		{"amf", `"80"`, "4 hexadecimal digits"},
+		{"sqn", `"00"`, "12 hexadecimal digits"},
+		{"adm1", `"` + planted + `"`, "16 hexadecimal digits"},
+		{"adm1", `""`, "16 hexadecimal digits"},
+		{"mnc_length", "4", "2 or 3"},
+		{"mnc_length", "0", "2 or 3"},
+		{"mnc_length", `"2"`, ""},
+		{"algorithm", `"tuak"`, `want "milenage"`},
+		{"extra", `"` + planted + `"`, "unknown key"},
+	} {
+		line := lineOf(c.key)
+		lines := strings.Split(good, "\n")
+		if line == 0 {
+			lines = append(lines, "")
+			line = len(lines) - 1
+		}
+		lines[line-1] = c.key + " = " + c.value
+		_, err := ParseProfile("card.toml", []byte(strings.Join(lines, "\n")))
+		var bad *ProfileError
+		if !errors.As(err, &bad) || bad.Line != line || !strings.Contains(err.Error(), c.reason) || !strings.Contains(err.Error(), "card.toml") {
+			t.Errorf("%s = %s: %v, want line %d", c.key, c.value, err, line)
+			continue
+		}
+		if strings.Contains(err.Error(), "c0ffee") || strings.Contains(err.Error(), "12345") {
+			t.Errorf("%s: the error repeats the value: %v", c.key, err)
+		}
+	}
+	for _, key := range []string{"model", "iccid", "imsi", "pin1", "puk1", "k", "opc", "amf", "sqn", "adm1"} {
+		lines := strings.Split(good, "\n")
+		lines[lineOf(key)-1] = ""
+		_, err := ParseProfile("card.toml", []byte(strings.Join(lines, "\n")))
+		var bad *ProfileError
+		if !errors.As(err, &bad) || bad.Field != key || bad.Reason != "missing" {
+			t.Errorf("without %s: %v", key, err)
+		}
+	}
+	for _, text := range []string{"= =", "k", "[k]\nx = 1", "\x00", `k = "` + planted} {
+		_, err := ParseProfile("card.toml", []byte(text))
+		var bad *ProfileError
+		if !errors.As(err, &bad) || strings.Contains(err.Error(), planted) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestNewChecks(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*Profile){
+		"k":          func(p *Profile) { p.K = secret.Bytes{} },
+		"adm1":       func(p *Profile) { p.ADM1 = secret.New(make([]byte, 9)) },
+		"sqn":        func(p *Profile) { p.SQN = 1 << 48 },
+		"mnc_length": func(p *Profile) { p.MNCLength = 1 },
+		"model":      func(p *Profile) { p.Model = "" },
+	} {
+		p := testProfile(t)
+		change(&p)
+		_, err := New(p)
+		var bad *ProfileError
+		if !errors.As(err, &bad) || bad.Field != name {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestNothingPrintsSecrets: neither profile nor card shows a secret to fmt or
+// JSON; a value that is no secret shows that the search works.
+func TestNothingPrintsSecrets(t *testing.T) {
+	t.Parallel()
+	p := testProfile(t)
+	c := newCard(t, p)
+	var out bytes.Buffer
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q"} {
+		fmt.Fprintf(&out, verb+verb+verb+verb, p, &p, c, *c)
+	}
+	j, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.Write(j)
+	if !strings.Contains(out.String(), testIMSI) {
+		t.Error("the IMSI is not found: the search is worth nothing")
+	}
+	for name, s := range map[string]secret.Bytes{"K": p.K, "OPc": p.OPc, "ADM1": p.ADM1} {
+		for _, form := range formsOf(s.Reveal()) {
+			if strings.Contains(out.String(), form) {
+				t.Errorf("%s is shown as %q", name, form)
+			}
+		}
+	}
+}
+
+func formsOf(b []byte) []string {
+	return []string{
+		string(b), hex.EncodeToString(b), strings.ToUpper(hex.EncodeToString(b)),
+		base64.StdEncoding.EncodeToString(b), strings.Trim(fmt.Sprint(b), "[]"),
+	}
+}
