@@ -39,6 +39,10 @@ const (
 	// silence is how long the reader may leave a power message without the next
 	// one. It asks for the ATR every 400 ms at the latest.
 	silence = 10 * time.Second
+	// absence is how long a card stays out of the reader before it enters again.
+	// pcscd looks every 400 ms, and when a command broke off and a card is there at
+	// the next look, it can hold the reader for empty for ever.
+	absence = time.Second
 )
 
 // wrongLength answers what is no command APDU.
@@ -59,6 +63,7 @@ type Link struct {
 	card    card.Card
 	conn    net.Conn
 	silence time.Duration
+	absence time.Duration
 	atr     []byte
 	powered bool
 
@@ -69,9 +74,10 @@ type Link struct {
 
 // Dial puts c into the virtual reader at addr ("127.0.0.1:PORT"). It fails with
 // ErrNoReader where none listens. Where another card is in the reader, c waits
-// until that one leaves. Call Serve next.
+// until that one leaves; leave a reader empty for a second between two cards, or
+// pcscd may not see the second. Call Serve next.
 func Dial(ctx context.Context, addr string, c card.Card) (*Link, error) {
-	l := &Link{addr: addr, card: c, silence: silence, present: make(chan struct{})}
+	l := &Link{addr: addr, card: c, silence: silence, absence: absence, present: make(chan struct{})}
 	return l, l.dial(ctx)
 }
 
@@ -121,6 +127,11 @@ func (l *Link) Serve(ctx context.Context) error {
 		}
 		if !errors.Is(err, errSilence) {
 			return err
+		}
+		select {
+		case <-time.After(l.absence):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 		if err := l.dial(ctx); err != nil {
 			return err

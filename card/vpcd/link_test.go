@@ -53,7 +53,7 @@ func (r *fakeReader) insert(ctx context.Context, c card.Card) (*Link, <-chan err
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	l.silence = 20 * time.Millisecond
+	l.silence, l.absence = 20*time.Millisecond, time.Millisecond
 	r.accept()
 	served := make(chan error, 1)
 	go func() { served <- l.Serve(ctx) }()
