@@ -54,7 +54,7 @@ func (c Code) sentinel() error {
 // encoded, the cause that was formatted into Text with %w.
 type Error struct {
 	Code Code
-	// Role is who said it; filled in by the server.
+	// Role is who said it first; filled in by its server.
 	Role string
 	// Step is the arrow of the procedure that failed, as in "P6.8"; may be empty.
 	Step string

@@ -38,8 +38,7 @@ func (s *Server) serveConnect(w http.ResponseWriter, r *http.Request, peer Peer,
 	target, err := s.openTarget(r, peer, bearer)
 	m.Duration = time.Since(begin)
 	if err != nil {
-		failure := AsError(err, "")
-		failure.Role = s.id.Role
+		failure := s.failure(err)
 		m.Code = failure.Code
 		s.opts.Count(m)
 		s.answer(w, nil, failure)

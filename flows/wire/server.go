@@ -172,7 +172,7 @@ func (s *Server) Close() error {
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	peer, err := peerOf(r.TLS)
 	if err != nil {
-		s.answer(w, nil, Errorf(CodeRefused, "", "%w", err))
+		s.answer(w, nil, s.failure(Refuse("", "%w", err)))
 		return
 	}
 	r = r.WithContext(WithPath(r.Context(), r.Header.Get(StepHeader)))
@@ -185,8 +185,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	body, answer, err := s.handle(w, r, peer)
 	var failure *Error
 	if err != nil {
-		failure = AsError(err, "")
-		failure.Role = s.id.Role
+		failure = s.failure(err)
 		m.Code = failure.Code
 	}
 	m.RequestSize, m.ResponseSize, m.Duration = len(body), len(answer), time.Since(begin)
@@ -217,6 +216,16 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request, peer Peer) (body
 	}()
 	answer, err = h.run(r.Context(), peer, body)
 	return body, answer, err
+}
+
+// failure is err as the peer gets it: said by this role, unless it is what another
+// role said to this one.
+func (s *Server) failure(err error) *Error {
+	e := AsError(err, "")
+	if e.Role == "" {
+		e.Role = s.id.Role
+	}
+	return e
 }
 
 // answer writes a response body, or the Error instead of it. Its write error is

@@ -40,6 +40,7 @@ type reply struct {
 const (
 	hello   Route[ask, reply] = "/test/hello"
 	refuse  Route[ask, reply] = "/test/refuse"
+	relay   Route[ask, reply] = "/test/relay"
 	explode Route[ask, reply] = "/test/explode"
 	slow    Route[ask, reply] = "/test/slow"
 	unknown Route[ask, reply] = "/test/unknown"
@@ -69,6 +70,9 @@ func newLab(t testing.TB, opts ServerOptions) *lab {
 	allow := []string{"ro", "m2me-1"}
 	hello.Handle(l.server, allow, func(_ context.Context, p Peer, a ask) (reply, error) {
 		return reply{fmt.Sprintf("hello %s %d from %s", a.Name, a.N, p.Role), p.Exporter, time.Unix(7, 9).UTC()}, nil
+	})
+	relay.Handle(l.server, allow, func(context.Context, Peer, ask) (reply, error) {
+		return reply{}, fmt.Errorf("order: %w", &Error{Code: CodeConflict, Role: "sho-b", Step: "P8a.4", Text: "bound"})
 	})
 	refuse.Handle(l.server, allow, func(context.Context, Peer, ask) (reply, error) {
 		return reply{}, fmt.Errorf("registration: %w", Refuse("P4.6", "%w", errLocal))
@@ -147,6 +151,8 @@ func TestErrorsCrossTheWire(t *testing.T) {
 	}{
 		{"refused with step", call(refuse, ask{}), ro,
 			&Error{Code: CodeRefused, Role: "sho-a", Step: "P4.6", Text: "the contract has ended"}, ErrRefused},
+		{"of a third role", call(relay, ask{}), ro,
+			&Error{Code: CodeConflict, Role: "sho-b", Step: "P8a.4", Text: "bound"}, ErrConflict},
 		{"wrong role", call(hello, ask{}), vno,
 			&Error{Code: CodeRefused, Role: "sho-a", Text: "vno may not call /test/hello, only ro, m2me-1 may"}, ErrRefused},
 		{"panic", call(explode, ask{Name: "boom\x1b[31m"}), ro,
@@ -398,9 +404,9 @@ func TestSession(t *testing.T) {
 }
 
 // network is a vno with a gateway that allows one bearer to reach one target.
-func network(t *testing.T, l *lab) *Server {
+func network(t *testing.T, l *lab, count func(Message)) *Server {
 	t.Helper()
-	vno := NewServer(l.identity(t, "vno"), ServerOptions{Gateway: &Gateway{
+	vno := NewServer(l.identity(t, "vno"), ServerOptions{Count: count, Gateway: &Gateway{
 		Allow: func(_ context.Context, p Peer, bearer, target string) error {
 			switch {
 			case p.Role != "m2me-1":
@@ -420,7 +426,7 @@ func network(t *testing.T, l *lab) *Server {
 func TestGateway(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, ServerOptions{})
-	vno := network(t, l)
+	vno := network(t, l, nil)
 	machine := l.identity(t, "m2me-1")
 	bearer := NewBearer(machine, vno.Addr(), "vno", "pcid-1", ClientOptions{})
 	through := ClientOptions{Dial: bearer.Dial}
@@ -455,7 +461,13 @@ func TestGateway(t *testing.T) {
 func TestGatewayRefuses(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, ServerOptions{})
-	vno := network(t, l)
+	var counted atomic.Int64
+	vno := network(t, l, func(m Message) {
+		if m.Code == "" || !strings.HasPrefix(m.Path, "CONNECT ") {
+			t.Errorf("counted %+v", m)
+		}
+		counted.Add(1)
+	})
 	machine, ro := l.identity(t, "m2me-1"), l.identity(t, "ro")
 	target := l.server.Addr()
 	for _, tc := range []struct {
@@ -487,6 +499,10 @@ func TestGatewayRefuses(t *testing.T) {
 				t.Errorf("client: got %v, want %v", err, tc.is)
 			}
 		})
+	}
+	// The targets and peers that the network refused, by Session and by Client.
+	if n := counted.Load(); n != 8 {
+		t.Errorf("%d refusals counted, want 8", n)
 	}
 }
 

@@ -35,7 +35,7 @@ const (
 func Test(t *testing.T, open func(t *testing.T) *store.Store) {
 	for name, test := range map[string]func(*testing.T, func() *store.Store){
 		"values": testValues, "transactions": testTx, "secrets": testSecrets, "records": testRecords,
-		"journal": testJournal, "spend": testSpend, "writers": testWriters,
+		"journal": testJournal, "spend": testSpend, "writers": testWriters, "model": testModel,
 	} {
 		t.Run(name, func(t *testing.T) {
 			test(t, func() *store.Store { return open(t) })
