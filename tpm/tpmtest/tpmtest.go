@@ -2,18 +2,26 @@ package tpmtest
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"io/fs"
 	"os"
 	"sync"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"mcim/tpm"
+	"mcim/tpm/ident"
 )
 
-// template holds the files of the folder that this process manufactured.
-var template = sync.OnceValues(func() (files fstest.MapFS, err error) {
+// The files of the two TPMs that this process manufactured.
+var (
+	first  = sync.OnceValues(manufacture)
+	second = sync.OnceValues(manufacture)
+)
+
+func manufacture() (files fstest.MapFS, err error) {
 	dir, err := os.MkdirTemp("", "tpmtest")
 	if err != nil {
 		return nil, err
@@ -27,7 +35,7 @@ var template = sync.OnceValues(func() (files fstest.MapFS, err error) {
 		return nil, err
 	}
 	return readAll(os.DirFS(dir))
-})
+}
 
 func readAll(dir fs.FS) (fstest.MapFS, error) {
 	files := fstest.MapFS{}
@@ -42,8 +50,20 @@ func readAll(dir fs.FS) (fstest.MapFS, error) {
 	return files, err
 }
 
-// Dir is a new folder with a manufactured TPM, for "swtpm:" + Dir(t).
+// Dir is a new folder with a manufactured TPM, for "swtpm:" + Dir(t). Every
+// folder holds the same TPM.
 func Dir(t testing.TB) string {
+	t.Helper()
+	return copyOf(t, first)
+}
+
+// OtherDir is Dir with another TPM: other keys, another CA.
+func OtherDir(t testing.TB) string {
+	t.Helper()
+	return copyOf(t, second)
+}
+
+func copyOf(t testing.TB, template func() (fstest.MapFS, error)) string {
 	t.Helper()
 	files, err := template()
 	if err != nil {
@@ -56,8 +76,8 @@ func Dir(t testing.TB) string {
 	return dir
 }
 
-// OpenDir opens the TPM of a folder of Dir; it is closed at the end of the test,
-// if the test has not done so.
+// OpenDir opens the TPM of a folder; it is closed at the end of the test, if the
+// test has not done so.
 func OpenDir(t testing.TB, dir string, opts tpm.Options) *tpm.TPM {
 	t.Helper()
 	m, err := tpm.Open(context.Background(), "swtpm:"+dir, opts)
@@ -72,7 +92,7 @@ func OpenDir(t testing.TB, dir string, opts tpm.Options) *tpm.TPM {
 	return m
 }
 
-// Open opens a fresh TPM, pins its EK and claims the default range.
+// Open opens a fresh TPM, pins its verified EK and claims the default range.
 func Open(t testing.TB) *tpm.TPM {
 	t.Helper()
 	return OpenWith(t, tpm.Options{})
@@ -81,14 +101,41 @@ func Open(t testing.TB) *tpm.TPM {
 // OpenWith is Open with options.
 func OpenWith(t testing.TB, opts tpm.Options) *tpm.TPM {
 	t.Helper()
-	m := OpenDir(t, Dir(t), opts)
+	return prepare(t, Dir(t), opts)
+}
+
+// OpenOther is Open with the TPM of OtherDir.
+func OpenOther(t testing.TB) *tpm.TPM {
+	t.Helper()
+	return prepare(t, OtherDir(t), tpm.Options{})
+}
+
+func prepare(t testing.TB, dir string, opts tpm.Options) *tpm.TPM {
+	t.Helper()
+	m := OpenDir(t, dir, opts)
 	if err := m.Claim(); err != nil {
 		t.Fatal(err)
 	}
-	eks, err := m.EKs()
+	if _, err := ident.VerifyEK(m, Trust(t, dir)); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// Trust believes the CA that made the TPM of a folder.
+func Trust(t testing.TB, dir string) ident.Trust {
+	t.Helper()
+	roots, intermediates, err := tpm.LocalCA(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.PinEK(eks[0])
-	return m
+	return ident.Trust{Roots: pool(roots), Intermediates: pool(intermediates), At: time.Now()}
+}
+
+func pool(certs []*x509.Certificate) *x509.CertPool {
+	p := x509.NewCertPool()
+	for _, c := range certs {
+		p.AddCert(c)
+	}
+	return p
 }
