@@ -68,15 +68,21 @@ func (c *Card) runAKA(cmd *apdu.Command, rand, autn [16]byte) apdu.StatusWord {
 		return apdu.SWConditionsNotSatisfied
 	}
 	result, err := c.engine.Authenticate(rand, autn)
+	if err != nil {
+		return c.refuseAKA(cmd, err)
+	}
 	var answer [1 + 1 + 8 + 1 + 16 + 1 + 16]byte
+	b := append(append(answer[:0], tagSuccess, 8), result.RES[:]...)
+	b = append(append(b, 16), result.CK[:]...)
+	return c.reply4(cmd, append(append(b, 16), result.IK[:]...))
+}
+
+// refuseAKA answers where there is no result: by AUTS, or by a status word.
+func (c *Card) refuseAKA(cmd *apdu.Command, err error) apdu.StatusWord {
 	var sync *aka.SyncError
 	switch {
-	case err == nil:
-		b := append(append(answer[:0], tagSuccess, 8), result.RES[:]...)
-		b = append(append(b, 16), result.CK[:]...)
-		return c.reply4(cmd, append(append(b, 16), result.IK[:]...))
 	case errors.As(err, &sync):
-		return c.reply4(cmd, append(append(answer[:0], tagSync, byte(len(sync.AUTS))), sync.AUTS[:]...))
+		return c.reply4(cmd, append([]byte{tagSync, byte(len(sync.AUTS))}, sync.AUTS[:]...))
 	case errors.Is(err, aka.ErrMAC):
 		return apdu.SWAuthenticationMAC
 	case errors.Is(err, errStorage):

@@ -45,9 +45,10 @@ type Card struct {
 
 	channels [channels]channel
 	verified func(ref byte) bool
-	waiting  response // for GET RESPONSE
-	out      []byte   // the response under construction
-	sqn      [6]byte  // scratch
+	waiting  response     // for GET RESPONSE
+	command  apdu.Command // the one that is being answered
+	out      []byte       // the response under construction
+	sqn      [6]byte      // scratch
 	closed   bool
 }
 
@@ -137,20 +138,22 @@ func (c *Card) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	}
 	c.out = c.out[:0]
 	sw := c.answer(command)
+	c.command = apdu.Command{} // its data may be a PIN, and is the caller's
 	c.out = binary.BigEndian.AppendUint16(c.out, uint16(sw))
 	return c.out, nil
 }
 
 func (c *Card) answer(command []byte) apdu.StatusWord {
-	cmd, err := apdu.ParseCommand(command)
-	if err != nil {
-		cmd = apdu.Command{CLA: command[0], INS: command[1]}
+	var err error
+	cmd := &c.command
+	if *cmd, err = apdu.ParseCommand(command); err != nil {
+		*cmd = apdu.Command{CLA: command[0], INS: command[1]}
 	}
 	if cmd.INS != uicc.INSGetResponse || cmd.CLA != c.waiting.class {
 		c.waiting = response{}
 	}
 	if cmd.CLA == classGSM {
-		return c.answerGSM(&cmd, err == nil)
+		return c.answerGSM(cmd, err == nil)
 	}
 	ch, sw := c.channelOf(cmd.CLA)
 	if ch == nil {
@@ -163,7 +166,7 @@ func (c *Card) answer(command []byte) apdu.StatusWord {
 	case err != nil || cmd.Extended:
 		return apdu.SWWrongLength
 	}
-	return handle(c, ch, &cmd)
+	return handle(c, ch, cmd)
 }
 
 // channelOf gives the logical channel of a class byte (TS 102 221, 10.1.1).

@@ -32,9 +32,9 @@ const (
 	keyLen     = 32
 	tempSuffix = ".tmp"
 
-	// compactAt is the size of the journal, in bytes, at which the next change
-	// writes a new snapshot.
-	compactAt = 64 << 10
+	// journalLimit is the size of the journal, in bytes, beyond which the next
+	// change writes a new snapshot.
+	journalLimit = 64 << 10
 )
 
 // image is the storage on disk. The lock is on the file with the key, which
@@ -52,6 +52,7 @@ type image struct {
 	snapshot func() []change // all objects, to compact
 	end      int64           // of the last good record
 	start    int64           // of the journal
+	limit    int64           // size of the journal, journalLimit
 	records  uint32
 	buf      []byte
 	broken   error // the file is in an unknown state: nothing more is written
@@ -130,7 +131,7 @@ func openImage(path string) (*image, []change, error) {
 			return nil, nil, err
 		}
 	}
-	im := &image{path: path}
+	im := &image{path: path, limit: journalLimit}
 	if im.lock, err = lockImage(path, create); err != nil {
 		return nil, nil, err
 	}
@@ -182,7 +183,7 @@ func (im *image) write(changes ...change) error {
 	if im.broken != nil {
 		return im.broken
 	}
-	if im.end-im.start > compactAt {
+	if im.end-im.start > im.limit {
 		if err := im.compact(); err != nil {
 			return err
 		}
@@ -267,11 +268,12 @@ func syncDir(path string) error {
 	return d.Sync()
 }
 
-// close implements storage: it gives the lock back.
+// close implements storage: it gives the lock back, by name, since a process
+// that is just being started may hold a copy of the descriptor for a moment.
 func (im *image) close() error {
 	var err error
 	if im.file != nil {
 		err = im.file.Close()
 	}
-	return errors.Join(err, im.lock.Close())
+	return errors.Join(err, unix.Flock(int(im.lock.Fd()), unix.LOCK_UN), im.lock.Close())
 }

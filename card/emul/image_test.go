@@ -344,7 +344,7 @@ func TestImageCompacts(t *testing.T) {
 	if info, err := os.Lstat(link); err != nil || info.Mode()&fs.ModeSymlink == 0 {
 		t.Errorf("compaction replaced the link: %v %v", info.Mode(), err)
 	}
-	if n := len(mustRead(t, path)); n > compactAt+8<<10 {
+	if n := len(mustRead(t, path)); n > journalLimit+8<<10 {
 		t.Errorf("the image has %d bytes", n)
 	}
 	run(t, openCard(t, path, nil), selectUSIM, verifyPIN1, authenticate(last)+"00 = DC0E~9000")

@@ -176,6 +176,6 @@ func TestNothingPrintsSecrets(t *testing.T) {
 func formsOf(b []byte) []string {
 	return []string{
 		string(b), hex.EncodeToString(b), strings.ToUpper(hex.EncodeToString(b)),
-		base64.StdEncoding.EncodeToString(b), strings.Trim(fmt.Sprint(b), "[]"),
+		base64.StdEncoding.EncodeToString(b), strings.Trim(fmt.Sprintf("%v", b), "[]"),
 	}
 }

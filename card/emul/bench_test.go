@@ -1,0 +1,79 @@
+package emul
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+)
+
+func benchmarkCommand(b *testing.B, c *Card, command []byte) {
+	b.Helper()
+	ctx := context.Background()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.Transmit(ctx, command); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "cmd/s")
+}
+
+func verifiedCard(b *testing.B, p Profile) *Card {
+	b.Helper()
+	c := newCard(b, p)
+	for _, command := range []string{"00A4040C07A0000000871002", "002000010831323334FFFFFFFF"} {
+		if got := send(b, c, command); got != "9000" {
+			b.Fatal(got)
+		}
+	}
+	return c
+}
+
+func BenchmarkReadBinary(b *testing.B) {
+	benchmarkCommand(b, verifiedCard(b, testProfile(b)), unhex(b, "00B0870009"))
+}
+
+func BenchmarkSelect(b *testing.B) {
+	benchmarkCommand(b, verifiedCard(b, testProfile(b)), unhex(b, "00A40004026F0700"))
+}
+
+// BenchmarkAuthenticate is AUTHENTICATE with a success each time: the vectors
+// are made beforehand.
+func BenchmarkAuthenticate(b *testing.B) {
+	p := testProfile(b)
+	benchmarkAuthenticate(b, p, verifiedCard(b, p))
+}
+
+// BenchmarkAuthenticateOnDisk has the SQN stored before each answer.
+func BenchmarkAuthenticateOnDisk(b *testing.B) {
+	p := testProfile(b)
+	c := openCard(b, filepath.Join(b.TempDir(), "card"), &p)
+	send(b, c, "00A4040C07A0000000871002")
+	send(b, c, "002000010831323334FFFFFFFF")
+	benchmarkAuthenticate(b, p, c)
+}
+
+func benchmarkAuthenticate(b *testing.B, p Profile, c *Card) {
+	b.Helper()
+	ctx, home := context.Background(), homeOf(b, p)
+	const batch = 1024
+	commands := make([][]byte, batch)
+	b.ReportAllocs()
+	n := batch
+	for b.Loop() {
+		if n == batch {
+			b.StopTimer()
+			for i := range commands {
+				commands[i] = unhex(b, authenticate(nextVector(b, home))+"00")
+			}
+			n = 0
+			b.StartTimer()
+		}
+		r, err := c.Transmit(ctx, commands[n])
+		if err != nil || r[0] != tagSuccess {
+			b.Fatalf("%x %v", r, err)
+		}
+		n++
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "cmd/s")
+}
