@@ -481,3 +481,16 @@ func BenchmarkOrderOf14Steps(b *testing.B) {
 		}
 	}
 }
+
+// TestEnvironment: dbos takes its version from the environment first, which would
+// make orphans of the orders.
+func TestEnvironment(t *testing.T) {
+	for _, name := range []string{"DBOS__APPVERSION", "DBOS__VMID"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, "other")
+			if _, err := engine.Open(t.Context(), file(t), engine.Options{}); !errors.Is(err, engine.ErrUse) || !strings.Contains(err.Error(), name) {
+				t.Errorf("got %v, want ErrUse", err)
+			}
+		})
+	}
+}

@@ -89,11 +89,8 @@ func unprotected(t *testing.T, b Signed[ask]) Signed[ask] {
 func TestBox(t *testing.T) {
 	t.Parallel()
 	ca := must(NewCA("test lab", time.Now()))
-	icf, ccif := must(ca.Identity("ro", time.Now())), must(ca.Identity("supplier", time.Now()))
-	key, err := BoxKeyOf(ccif, "ro", must(icf.BoxKey()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	icf, other := must(ca.Identity("ro", time.Now())), must(ca.Identity("supplier", time.Now()))
+	key := icf.Box.PublicKey()
 	plain := make([]byte, 48)
 	_, _ = rand.Read(plain)
 	sealed, err := Seal(key, "pcid-batch", secret.New(plain))
@@ -113,7 +110,7 @@ func TestBox(t *testing.T) {
 	changed := bytes.Clone(sealed)
 	changed[len(changed)-1] ^= 1
 	for name, err := range map[string]error{
-		"another key":     second(Open(ccif.Box, "pcid-batch", sealed)),
+		"another key":     second(Open(other.Box, "pcid-batch", sealed)),
 		"another purpose": second(Open(icf.Box, "pcid", sealed)),
 		"changed":         second(Open(icf.Box, "pcid-batch", changed)),
 		"cut":             second(Open(icf.Box, "pcid-batch", sealed[:40])),
@@ -122,13 +119,6 @@ func TestBox(t *testing.T) {
 		if !errors.Is(err, ErrBox) {
 			t.Errorf("%s: got %v, want ErrBox", name, err)
 		}
-	}
-	if _, err := BoxKeyOf(ccif, "sho", must(icf.BoxKey())); !errors.Is(err, ErrSignature) {
-		t.Errorf("the key of another role: got %v", err)
-	}
-	bad := must(SignAs(icf, boxType, BoxKey{make([]byte, 65)}))
-	if _, err := BoxKeyOf(ccif, "ro", bad); !errors.Is(err, ErrMalformed) {
-		t.Errorf("no point: got %v", err)
 	}
 	x := must(ecdh.X25519().GenerateKey(rand.Reader))
 	if _, err := Open(x, "pcid-batch", sealed); !errors.Is(err, ErrBox) {
@@ -187,14 +177,12 @@ func FuzzWire(f *testing.F) {
 	f.Add(must(Marshal(Refuse("P6.8", "no"))))
 	f.Add([]byte(must(Sign(id.Signer, "ask", ask{"x", 1}))))
 	f.Add([]byte(must(SignAs(id, "ask", ask{"x", 1}))))
-	f.Add([]byte(must(id.BoxKey())))
 	f.Add(must(Seal(id.Box.PublicKey(), "fuzz", secret.New([]byte("x")))))
 	f.Add(certPEM(id.Certificate))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		roundTrip[ask](t, b)
 		roundTrip[reply](t, b)
 		roundTrip[*Error](t, b)
-		roundTrip[BoxKey](t, b)
 		roundTrip[map[string]any](t, b)
 		if m, err := parseSigned(b, "ask"); err == nil && !bytes.Equal(must(m.MarshalCBOR()), b) {
 			t.Errorf("%x is another form of a signed message", b)
