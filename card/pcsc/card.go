@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	minCommand = 4                 // bytes; scard panics on none, and one byte hangs some drivers
+	minCommand = 4                 // bytes; one byte hangs some drivers
 	maxCommand = 4 + 3 + 65535 + 2 // bytes, header, extended Lc, data, extended Le
 
 	// poll is how often a state of pcscd that has no event is looked at.
@@ -37,6 +37,7 @@ type Card struct {
 	reader     string
 	s          *session
 	card       *scard.Card
+	wire       *transmitter
 	atr        []byte
 	insertions uint16 // of its reader when it was opened
 	failed     error  // what every call fails with
@@ -109,7 +110,10 @@ func (c *Card) connect(ctx context.Context) error {
 		var err error
 		c.card, err = c.s.ctx.Connect(c.reader, c.mode(), scard.ProtocolAny)
 		if err == nil && c.Protocol() == "" {
-			return errors.Join(scard.ErrProtoMismatch, c.card.Disconnect(scard.LeaveCard)) // scard panics later
+			return errors.Join(scard.ErrProtoMismatch, c.card.Disconnect(scard.LeaveCard))
+		}
+		if err == nil {
+			c.wire, err = newTransmitter(c.card)
 		}
 		return err
 	})
@@ -168,7 +172,7 @@ func (c *Card) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	var response []byte
 	err := c.s.call(ctx, func() error {
 		var err error
-		response, err = c.card.Transmit(command)
+		response, err = c.wire.transmit(c.card.ActiveProtocol(), command)
 		return err
 	})
 	if err != nil {

@@ -16,6 +16,10 @@
 // error. This costs nothing while cards answer. Afterwards the session is dead,
 // the state of the card unknown, and Reset builds both up again.
 //
+// Transmit itself calls the library directly and not through scard, which makes a
+// buffer of 64 KiB for each command; with that, a command through pcscd takes as
+// long as in a C program (BenchmarkTransmitAgainstC).
+//
 // # Which pcscd
 //
 // The PC/SC library takes the socket of pcscd from PCSCLITE_CSOCK_NAME at the

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -505,6 +507,32 @@ func TestPCSCDNotRunning(t *testing.T) {
 		}
 	}
 	_ = os.Remove(socket)
+}
+
+// A socket that this user may not use is another matter than one that is not
+// there. Root may use all, so the test becomes nobody for file access.
+func TestNoPermission(t *testing.T) {
+	socket := filepath.Join(labDir, "locked.comm")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	if err := os.Chmod(socket, 0); err != nil {
+		t.Fatal(err)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if os.Getuid() == 0 {
+		if err := os.Chmod(labDir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		_ = syscall.Setfsuid(65534) // of this thread
+		defer func() { _ = syscall.Setfsuid(0) }()
+	}
+	if err := noService(socket); !errors.Is(err, ErrPermission) || !strings.Contains(err.Error(), socket) {
+		t.Errorf("got %v", err)
+	}
 }
 
 // leaveSocket leaves a socket behind that nobody listens on.
