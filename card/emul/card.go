@@ -48,6 +48,7 @@ type Card struct {
 	waiting  response     // for GET RESPONSE
 	command  apdu.Command // the one that is being answered
 	out      []byte       // the response under construction
+	buffer   []byte       // of waiting
 	sqn      [6]byte      // scratch
 	closed   bool
 }
@@ -278,7 +279,8 @@ func (c *Card) reply4(cmd *apdu.Command, data []byte) apdu.StatusWord {
 		c.out = append(c.out, data...)
 		return apdu.SWOK
 	}
-	c.waiting = response{cmd.CLA, append(c.waiting.data[:0], data...)}
+	c.buffer = append(c.buffer[:0], data...)
+	c.waiting = response{cmd.CLA, c.buffer}
 	return 0x6100 | apdu.StatusWord(byte(len(data)))
 }
 

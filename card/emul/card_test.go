@@ -233,8 +233,10 @@ func TestScripts(t *testing.T) {
 		}},
 		{"CHANGE PIN", []string{ // trap 6
 			wrongPIN1 + "63C2",
+			"002C0001 10 3030303030303030 35363738FFFFFFFF = 63C9",
 			"00240001 10 31323334FFFFFFFF 35363738FFFFFFFF = 9000",
 			"00200001 = 63C3",
+			"002C0001 = 63C9", // the PUK's counter stays
 			"00200001 08 31323334FFFFFFFF = 63C2",
 			"00200001 08 35363738FFFFFFFF = 9000",
 			"00240001 10 30303030FFFFFFFF 35363738FFFFFFFF = 63C2",
@@ -463,7 +465,10 @@ func TestAuthenticate(t *testing.T) {
 		authenticate(first)+"00 = DC0E~9000", // used: AUTS
 	)
 	second := nextVector(t, home)
-	run(t, c, authenticate(second)+"00 = "+success(second))
+	response, err := usim.ParseAuthenticate(answerOf(t, c, authenticate(second)+"00"))
+	if err != nil || !cmp.Equal(response.RES, second.XRES[:]) || response.CK != second.CK || response.IK != second.IK || response.Kc != nil {
+		t.Errorf("the terminal decodes another answer: %v", err)
+	}
 	for _, v := range []aka.Vector{first, nextVector(t, home)} { // trap 1: old SQN and fresh SQN
 		v.AUTN[15] ^= 1
 		run(t, c, authenticate(v)+"00 = 9862")

@@ -119,13 +119,16 @@ func readKey(f *os.File, create bool) (cipher.AEAD, error) {
 }
 
 // openImage locks and opens the image, and reads it where it exists; changes is
-// nil where it does not.
-func openImage(path string) (*image, []change, error) {
+// nil where it does not, and then the caller has to be ready to create it.
+func openImage(path string, mayCreate bool) (*image, []change, error) {
 	_, err := os.Stat(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
 	create := err != nil
+	if create && !mayCreate {
+		return nil, nil, fmt.Errorf("%s: %w; name a profile to make it", path, fs.ErrNotExist)
+	}
 	if !create {
 		if path, err = filepath.EvalSymlinks(path); err != nil { // compaction renames
 			return nil, nil, err

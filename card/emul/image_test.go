@@ -250,6 +250,9 @@ func TestImageRefused(t *testing.T) {
 	if _, err := Open(filepath.Join(dir, "none"), nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("neither image nor profile: %v", err)
 	}
+	if _, err := os.Stat(filepath.Join(dir, "none") + keySuffix); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a key was left behind: %v", err)
+	}
 	if _, err := Open(filepath.Join(dir, "no", "folder"), &p); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no folder: %v", err)
 	}

@@ -176,9 +176,7 @@ func (r *reference) draw(t *rapid.T) (command, want string) {
 	case 0:
 		return "00200001 08" + code, r.withPIN(code, r.enabled, func() {})
 	case 1:
-		return "00240001 10" + code + fresh, r.withPIN(code, r.enabled, func() {
-			r.pin, r.unblocks = fresh, unblockTries
-		})
+		return "00240001 10" + code + fresh, r.withPIN(code, r.enabled, func() { r.pin = fresh })
 	case 2:
 		return "00260001 08" + code, r.withPIN(code, r.enabled, func() { r.enabled = false })
 	case 3:

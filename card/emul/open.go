@@ -3,7 +3,6 @@ package emul
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"mcim/apdu/secret"
 	"mcim/apdu/uicc"
@@ -31,7 +30,7 @@ func (e *ICCIDError) Error() string {
 // Other errors are ErrImageDamaged, ErrImageVersion, ErrImageKey, those of New,
 // and those of the file system.
 func Open(path string, p *Profile) (*Card, error) {
-	im, changes, err := openImage(path)
+	im, changes, err := openImage(path, p != nil)
 	if err != nil {
 		return nil, fmt.Errorf("open the card image: %w", err)
 	}
@@ -67,9 +66,6 @@ func (im *image) card(changes []change, p *Profile) (*Card, error) {
 
 // create makes the first image of a card.
 func (im *image) create(p *Profile) (*Card, error) {
-	if p == nil {
-		return nil, fmt.Errorf("open the card image: %s: %w; name a profile to make it", im.path, fs.ErrNotExist)
-	}
 	c, err := New(*p)
 	if err != nil {
 		return nil, err

@@ -171,12 +171,12 @@ func (c *Card) changePIN(_ *channel, cmd *apdu.Command) apdu.StatusWord {
 	if sw := c.spend(p, false, cmd.Data[:pinBytes]); sw != apdu.SWOK {
 		return sw
 	}
-	return c.setPIN(p, cmd.Data[pinBytes:])
+	return c.setPIN(p, p.unblocks, cmd.Data[pinBytes:])
 }
 
-// setPIN sets a new value and gives all tries back, in one write.
-func (c *Card) setPIN(p *pin, value []byte) apdu.StatusWord {
-	s := pinState{enabled: true, tries: p.max, unblocks: unblockTries}
+// setPIN sets a new value and gives the tries of the PIN back, in one write.
+func (c *Card) setPIN(p *pin, unblocks byte, value []byte) apdu.StatusWord {
+	s := pinState{enabled: true, tries: p.max, unblocks: unblocks}
 	if sw := c.setState(p, s, change{objectPIN | object(p.ref), 0, value}); sw != apdu.SWOK {
 		return sw
 	}
@@ -239,7 +239,7 @@ func (c *Card) unblockPIN(_ *channel, cmd *apdu.Command) apdu.StatusWord {
 	if sw := c.spend(p, true, cmd.Data[:pinBytes]); sw != apdu.SWOK {
 		return sw
 	}
-	return c.setPIN(p, cmd.Data[pinBytes:])
+	return c.setPIN(p, unblockTries, cmd.Data[pinBytes:])
 }
 
 // validPIN reports whether b is 4 to 8 digits with FF behind (TS 102 221, 9.5.1).
