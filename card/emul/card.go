@@ -95,11 +95,8 @@ func (c Card) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("software UICC
 
 // Reset implements card.Card.
 func (c *Card) Reset(ctx context.Context) ([]byte, error) {
-	if c.closed {
-		return nil, errClosed()
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("%w: %w before the card was reset", card.ErrTimeout, err)
+	if err := c.ready(ctx); err != nil {
+		return nil, err
 	}
 	c.channels = [channels]channel{{open: true, dir: c.mf}}
 	c.waiting = response{}
@@ -121,18 +118,22 @@ func (c *Card) Close() error {
 	return c.storage.close()
 }
 
-func errClosed() error {
-	return fmt.Errorf("%w: the software UICC was closed; open it again", card.ErrRemoved)
+// ready refuses what comes too late.
+func (c *Card) ready(ctx context.Context) error {
+	if c.closed {
+		return fmt.Errorf("%w: the software UICC was closed; open it again", card.ErrRemoved)
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%w: %w before anything was sent", card.ErrTimeout, err)
+	}
+	return nil
 }
 
 // Transmit implements card.Card. Lengths that do not fit together are answered
 // 6700, as over T=0.
 func (c *Card) Transmit(ctx context.Context, command []byte) ([]byte, error) {
-	if c.closed {
-		return nil, errClosed()
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("%w: %w before the command was sent", card.ErrTimeout, err)
+	if err := c.ready(ctx); err != nil {
+		return nil, err
 	}
 	if len(command) < 4 {
 		return nil, fmt.Errorf("%w: %d bytes, a command has at least 4", card.ErrCommand, len(command))

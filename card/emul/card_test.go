@@ -255,7 +255,7 @@ func TestScripts(t *testing.T) {
 			"RESET =", selectUSIM,
 			"00B08700 09 = ~9000",
 			verifyPIN1[:len(verifyPIN1)-4] + "6984",
-			"00200001 = 63C3",
+			"00200001 = 9000", // none is needed
 			"00240001 10 31323334FFFFFFFF 35363738FFFFFFFF = 6984",
 			"00260001 08 31323334FFFFFFFF = 6984",
 			"00280001 08 30303030FFFFFFFF = 63C2",
@@ -656,6 +656,9 @@ func TestTransportErrors(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := c.Transmit(ctx, []byte{0, 0xA4, 0, 0x0C}); !errors.Is(err, card.ErrTimeout) {
+		t.Errorf("ended context: %v", err)
+	}
+	if _, err := c.Reset(ctx); !errors.Is(err, card.ErrTimeout) {
 		t.Errorf("ended context: %v", err)
 	}
 	for range 2 {

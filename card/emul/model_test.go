@@ -191,7 +191,10 @@ func (r *reference) draw(t *rapid.T) (command, want string) {
 			command string
 			left    int
 		}{{"00200001", r.tries}, {"002C0001", r.unblocks}, {"0020000A", r.adms}}).Draw(t, "query")
-		if q.left == 0 {
+		switch {
+		case q.command == "00200001" && !r.enabled:
+			return q.command, "9000"
+		case q.left == 0:
 			return q.command, "6983"
 		}
 		return q.command, fmt.Sprintf("63c%x", q.left)

@@ -123,12 +123,14 @@ func (c *Card) pinCommand(cmd *apdu.Command) (*pin, apdu.StatusWord) {
 }
 
 // verifyPIN is VERIFY PIN (TS 102 221, 11.1.9); without data it tells the retry
-// counter.
+// counter, or 9000 where no PIN is needed (ISO/IEC 7816-4, 11.5.6).
 func (c *Card) verifyPIN(_ *channel, cmd *apdu.Command) apdu.StatusWord {
 	p, sw := c.pinCommand(cmd)
 	switch {
 	case p == nil:
 		return sw
+	case len(cmd.Data) == 0 && !p.enabled:
+		return apdu.SWOK
 	case len(cmd.Data) == 0:
 		return counter(p.tries)
 	case len(cmd.Data) != pinBytes:
