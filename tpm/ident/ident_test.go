@@ -325,7 +325,7 @@ func TestDEKOpensHPKE(t *testing.T) {
 
 func TestDEKUnderPolicy(t *testing.T) {
 	t.Parallel()
-	m := tpmtest.Open(t)
+	m := tpmtest.OpenBlank(t)
 	selection := tpm2.TPMLPCRSelection{PCRSelections: []tpm2.TPMSPCRSelection{{Hash: tpm2.TPMAlgSHA256, PCRSelect: tpm2.PCClientCompatible.PCRs(14)}}}
 	zero := sha256.Sum256(make([]byte, 32))
 	now := tpm2.PolicyPCR{PcrDigest: tpm2.TPM2BDigest{Buffer: zero[:]}, Pcrs: selection}

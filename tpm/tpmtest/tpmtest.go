@@ -13,6 +13,7 @@ import (
 
 	"mcim/tpm"
 	"mcim/tpm/ident"
+	"mcim/tpm/measure"
 )
 
 // The files of the two TPMs that this process manufactured.
@@ -92,22 +93,31 @@ func OpenDir(t testing.TB, dir string, opts tpm.Options) *tpm.TPM {
 	return m
 }
 
-// Open opens a fresh TPM, pins its verified EK and claims the default range.
+// OpenBlank opens a fresh TPM: its EK is pinned and the default range claimed,
+// but no boot was measured.
+func OpenBlank(t testing.TB) *tpm.TPM {
+	t.Helper()
+	return prepare(t, Dir(t), tpm.Options{})
+}
+
+// Open opens a fresh TPM after a canned boot, with its EK verified and pinned
+// and the default range claimed.
 func Open(t testing.TB) *tpm.TPM {
 	t.Helper()
 	return OpenWith(t, tpm.Options{})
 }
 
-// OpenWith is Open with options.
+// OpenWith is Open with options, which must not put the restraint of a foreign
+// TPM on it.
 func OpenWith(t testing.TB, opts tpm.Options) *tpm.TPM {
 	t.Helper()
-	return prepare(t, Dir(t), opts)
+	return booted(t, prepare(t, Dir(t), opts))
 }
 
 // OpenOther is Open with the TPM of OtherDir.
 func OpenOther(t testing.TB) *tpm.TPM {
 	t.Helper()
-	return prepare(t, OtherDir(t), tpm.Options{})
+	return booted(t, prepare(t, OtherDir(t), tpm.Options{}))
 }
 
 func prepare(t testing.TB, dir string, opts tpm.Options) *tpm.TPM {
@@ -117,6 +127,14 @@ func prepare(t testing.TB, dir string, opts tpm.Options) *tpm.TPM {
 		t.Fatal(err)
 	}
 	if _, err := ident.VerifyEK(m, Trust(t, dir)); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func booted(t testing.TB, m *tpm.TPM) *tpm.TPM {
+	t.Helper()
+	if err := measure.Extend(m, measure.CannedBoot()); err != nil {
 		t.Fatal(err)
 	}
 	return m
