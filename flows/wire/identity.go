@@ -86,6 +86,16 @@ func NewIdentity(certs []*x509.Certificate, signer crypto.Signer) (*Identity, er
 	return id, nil
 }
 
+// Certified reads which role a certificate (DER) is for, if the CA of the roles
+// has issued it: of one that came in a message, not over TLS.
+func (id *Identity) Certified(der []byte) (role string, cert *x509.Certificate, err error) {
+	if cert, err = x509.ParseCertificate(der); err != nil {
+		return "", nil, err
+	}
+	role, err = id.verify([]*x509.Certificate{cert})
+	return role, cert, err
+}
+
 // verify checks a role's certificate and its chain against the root, and reads
 // the role.
 func (id *Identity) verify(certs []*x509.Certificate) (string, error) {

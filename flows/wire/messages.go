@@ -66,6 +66,10 @@ const (
 // what "machine" means in every message.
 func MachineRole(serial string) string { return KindMachine + "-" + serial }
 
+// AKRole is the name in the certificate of the machine's AK, which speaks to
+// nobody.
+func AKRole(serial string) string { return "ak-" + serial }
+
 // FactoryRole is the role name of that machine on the supplier's bench.
 func FactoryRole(serial string) string { return KindFactory + "-" + serial }
 
@@ -167,6 +171,8 @@ type SlotEpoch struct {
 // ProveAnswer is what the supplier puts into the machine (P1.6, P1.7).
 type ProveAnswer struct {
 	Certificate []byte    `cbor:"certificate"` // DER, platform certificate of the TRE key
+	AKCert      []byte    `cbor:"ak_cert"`     // DER, certificate of the AK
+	Chain       [][]byte  `cbor:"chain"`       // DER, what lies between Certificate and CA; may be none
 	CA          []byte    `cbor:"ca"`          // DER, root that the roles' certificates chain to
 	PCID        Injection `cbor:"pcid"`        // for slot 0
 	Card        []byte    `cbor:"card"`        // HPKE to the DEK of CBOR CardSecrets; empty without a UICC
@@ -200,6 +206,7 @@ type Platform struct {
 	Machine   string         `cbor:"machine"`   // role name
 	EKHash    []byte         `cbor:"ek_hash"`   // SHA-256 of the EK's TPMT_PUBLIC
 	AK        []byte         `cbor:"ak"`        // TPMT_PUBLIC
+	AKCert    []byte         `cbor:"ak_cert"`   // DER, certificate of the AK
 	SRK       []byte         `cbor:"srk"`       // TPMT_PUBLIC
 	DEK       []byte         `cbor:"dek"`       // TPMT_PUBLIC
 	Slots     map[int]uint32 `cbor:"slots"`     // NV index of the epoch counter, by slot
@@ -399,11 +406,11 @@ type AcceptRequest struct {
 
 // --- download, P6 ---
 
-// CreateAnswer names the pending subscription (P6.1, P6.2).
+// CreateAnswer names the pending subscription, which the DPF is to have built
+// into a package (P6.1, P6.2).
 type CreateAnswer struct {
-	Package string `cbor:"package"` // package id that the SHO wants
-	IMSI    string `cbor:"imsi"`
-	Nonce   []byte `cbor:"nonce"` // 32 bytes, for the proof of the epoch and for the receipt
+	IMSI  string `cbor:"imsi"`
+	Nonce []byte `cbor:"nonce"` // 32 bytes, for the proof of the epoch and for the receipt
 }
 
 // StateRequest asks for the TRE's state that a package has to fit (P6.3).
