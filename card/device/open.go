@@ -1,0 +1,99 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"mcim/card"
+	"mcim/card/emul"
+	"mcim/card/model"
+	"mcim/card/pcsc"
+)
+
+// ErrURI is returned for a card URI of no known form.
+var ErrURI = errors.New("not a card URI: use pcsc:INDEX, pcsc:NAME, emul:usim or emul:IMAGE")
+
+// presence is how long a card that was just put into a reader may take to be
+// seen; pcscd looks every 0.4 s.
+const presence = time.Second
+
+// Card is an open card with what is known of where it is.
+type Card struct {
+	card.Card
+	URI      string
+	Reader   string // name; empty for a card in this process
+	Driver   string // who made the reader or its driver, where that is told
+	Protocol string // "T=0" or "T=1"; empty for a card in this process
+	// Real says that the card may be a physical one: everything in a PC/SC reader
+	// is treated so.
+	Real bool
+}
+
+// Check tells whether uri has a known form, without opening anything; ErrURI if
+// it has not.
+func Check(uri string) error {
+	_, _, err := split(uri)
+	return err
+}
+
+// split gives scheme and name of a URI.
+func split(uri string) (scheme, name string, err error) {
+	scheme, name, _ = strings.Cut(uri, ":")
+	name = strings.Trim(name, `"`)
+	if name == "" || scheme != "pcsc" && scheme != "emul" {
+		return "", "", fmt.Errorf("%q: %w", uri, ErrURI)
+	}
+	return scheme, name, nil
+}
+
+// Open opens the card that uri names; deadline bounds each call to a reader, 0
+// is that of package pcsc. Errors are ErrURI, those of pcsc.Open, and those of
+// emul.Open.
+func Open(ctx context.Context, uri string, deadline time.Duration) (*Card, error) {
+	scheme, name, err := split(uri)
+	switch {
+	case err != nil:
+		return nil, err
+	case scheme == "pcsc":
+		return openReader(ctx, uri, name, deadline)
+	default:
+		return openEmulated(uri, name)
+	}
+}
+
+func openReader(ctx context.Context, uri, name string, deadline time.Duration) (*Card, error) {
+	c, err := pcsc.Open(ctx, name, pcsc.Options{Deadline: deadline, Wait: presence})
+	if err != nil {
+		return nil, err
+	}
+	return &Card{Card: c, URI: uri, Reader: c.Reader(), Driver: c.Driver(ctx), Protocol: c.Protocol(), Real: true}, nil
+}
+
+// openEmulated takes name for a model before it takes it for a file; write
+// ./usim for a file of that name.
+func openEmulated(uri, name string) (*Card, error) {
+	c, err := emulated(uri, name)
+	if err != nil {
+		return nil, err
+	}
+	return &Card{Card: c, URI: uri}, nil
+}
+
+func emulated(uri, name string) (*emul.Card, error) {
+	if _, err := model.ByName(name); err == nil {
+		p, err := emul.RandomProfile(name)
+		if err != nil {
+			return nil, err
+		}
+		return emul.New(p)
+	}
+	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%q: neither a card model nor a card image: %w", uri, ErrURI)
+	}
+	return emul.Open(name, nil)
+}

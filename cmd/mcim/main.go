@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"mcim/card/device"
+	"mcim/tpm"
+)
+
+// Exit codes, documented in the help text and README.md.
+const (
+	exitPass        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitEnvironment = 3
+)
+
+const help = `Remote provisioning and change of subscription (3GPP TR 33.812) on real hardware:
+UICCs in PC/SC readers and a TPM 2.0, or a software UICC behind a private pcscd and swtpm.
+
+Exit codes: 0 pass, 1 a check failed, 2 usage (bad flag or file), 3 environment (reader, card, pcscd, TPM, lab).`
+
+// cli is the command line; each field's type is a command.
+type cli struct {
+	JSON bool `help:"Print the result as one JSON document." name:"json"`
+
+	Readers readersCmd `cmd:"" help:"List the PC/SC readers and the cards in them."`
+	Card    cardCmd    `cmd:"" help:"Read a card."`
+	Emulate emulateCmd `cmd:"" help:"Play a software UICC into pcscd until interrupted."`
+	Version versionCmd `cmd:"" help:"Print the version of mcim and of what it stands on."`
+}
+
+// console is where a command prints; bound into every Run method.
+type console struct {
+	out, talk io.Writer
+	json      bool
+}
+
+// print writes v as JSON where --json asks for it, and what text writes
+// otherwise.
+func (c console) print(v any, text func(io.Writer) error) error {
+	var b bytes.Buffer
+	if c.json {
+		e := json.NewEncoder(&b)
+		e.SetIndent("", "  ")
+		if err := e.Encode(v); err != nil {
+			return err
+		}
+	} else if err := text(&b); err != nil {
+		return err
+	}
+	_, err := c.out.Write(b.Bytes())
+	return err
+}
+
+// say writes a line of talk, which is not part of the result.
+func (c console) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(c.talk, format+"\n", args...)
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is main with its surroundings as arguments; it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c, kong.Name("mcim"), kong.Description(help), kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code }), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "mcim: error: %v\n", err)
+		return exitUsage
+	}
+	parsed, err := parser.Parse(args)
+	if exited >= 0 { // -h printed its text
+		return exited
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "mcim: error: %v\nmcim: hint: `mcim %s` shows the usage\n", err, strings.TrimSpace(command(args)+" -h"))
+		return exitUsage
+	}
+	con := console{out: stdout, talk: stderr, json: c.JSON}
+	err = parsed.Run(con, &contextHolder{ctx})
+	return report(stderr, err)
+}
+
+// contextHolder carries the context into Run methods: kong binds by type, and
+// an interface needs a type of its own.
+type contextHolder struct{ context.Context }
+
+// command is the part of args that names commands, for the hint.
+func command(args []string) string {
+	var words []string
+	for _, a := range args {
+		if strings.HasPrefix(a, "-") || len(words) == 2 {
+			break
+		}
+		words = append(words, a)
+	}
+	return strings.Join(words, " ")
+}
+
+// errFailed ends a command whose result, already printed, is that a check
+// failed: exit code 1 and nothing more to say.
+var errFailed = errors.New("a check failed")
+
+// usageError is a mistake of the caller: a bad flag or file.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usage(err error) error { return usageError{err} }
+
+// exitCode tells mistakes of the caller and failed checks from everything else,
+// which is the environment's.
+func exitCode(err error) int {
+	var wrong usageError
+	switch {
+	case err == nil:
+		return exitPass
+	case errors.Is(err, errFailed):
+		return exitFailed
+	case errors.As(err, &wrong), errors.Is(err, device.ErrURI), errors.Is(err, tpm.ErrURI):
+		return exitUsage
+	default:
+		return exitEnvironment
+	}
+}
+
+// report prints err and gives the exit code that fits it.
+func report(stderr io.Writer, err error) int {
+	code := exitCode(err)
+	if err != nil && !errors.Is(err, errFailed) {
+		_, _ = fmt.Fprintf(stderr, "mcim: error: %s\n", strings.ReplaceAll(err.Error(), "\n", " "))
+	}
+	return code
+}
