@@ -51,6 +51,23 @@ func (tre *TRE) Certify(key Key, nonce []byte) (Certification, error) {
 	return Certification{Public: key.Bytes(), Attest: rsp.CertifyInfo.Bytes(), Signature: tpm2.Marshal(rsp.Signature)}, nil
 }
 
+// Quote makes the AK state the values of the selected PCRs; challenge (at most
+// 32 bytes) is what the verifier asked with. Package attest gives it a meaning.
+func (tre *TRE) Quote(challenge []byte, pcrs tpm2.TPMLPCRSelection) (attest, signature []byte, err error) {
+	tre.mu.Lock()
+	defer tre.mu.Unlock()
+	rsp, err := tpm2.Quote{
+		SignHandle:     tre.AK.Auth(tre.tpm.Session(tpm.InOut)),
+		QualifyingData: tpm2.TPM2BData{Buffer: challenge},
+		InScheme:       tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull},
+		PCRSelect:      pcrs,
+	}.Execute(tre.tpm)
+	if err != nil {
+		return nil, nil, fmt.Errorf("quote by the AK: %w", err)
+	}
+	return rsp.Quoted.Bytes(), tpm2.Marshal(rsp.Signature), nil
+}
+
 // VerifyCertification checks the statement and gives the key it is about: the
 // Name is computed from the public area, not believed. It fails with
 // ErrSignature, ErrNotAttested, ErrFreshness, ErrOtherKey and tpm.ErrStructure.

@@ -115,9 +115,11 @@ func (tre *TRE) Activate(c Credential) (secret.Bytes, error) {
 
 // ekSession authorizes the EK as its attributes ask: by its empty auth value, or
 // by PolicySecret over the endorsement hierarchy (EK Credential Profile, B.3).
+// The session of the AK protects the command, so the empty value needs no other:
+// a TPM holds three sessions at a time.
 func (tre *TRE) ekSession(ek tpm.EK) tpm2.Session {
 	if ek.Public.ObjectAttributes.UserWithAuth {
-		return tre.tpm.Session(tpm.Integrity)
+		return tpm2.PasswordAuth(nil)
 	}
 	return tre.tpm.Policy(tpm.Integrity, func(t transport.TPM, session tpm2.TPMISHPolicy, nonce tpm2.TPM2BNonce) error {
 		_, err := tpm2.PolicySecret{AuthHandle: tre.tpm.Endorsement(tpm.Integrity), PolicySession: session, NonceTPM: nonce}.Execute(t)

@@ -50,7 +50,7 @@ func Extend(t transport.TPM, l Log, pcrs ...int) error {
 
 // missing are the events of a PCR that lead from its value to the end of the log.
 func (l Log) missing(pcr int, value Digest) ([]Event, error) {
-	var v Digest
+	v := startValue(pcr, l.locality())
 	var events []Event
 	for _, e := range l.Events {
 		if e.PCR == pcr && e.Type != EVNoAction {

@@ -126,7 +126,7 @@ func (l Log) appendEvent(out []byte, e Event) []byte {
 }
 
 // Parse reads a log. It is strict: every byte belongs to an event, each event
-// has exactly one SHA-256 digest, and Bytes gives the same bytes again. It fails
+// has exactly one SHA-256 digest (those of other banks may be absent), and Bytes gives the same bytes again. It fails
 // with ErrLog.
 func Parse(b []byte) (Log, error) {
 	if len(b) > maxLog {
@@ -201,11 +201,11 @@ func (l Log) parseEvent(r *reader) (Event, error) {
 	pcr := r.u32()
 	e.Type = EventType(r.u32())
 	n := r.u32()
-	if r.failed || pcr >= PCRCount || int(n) != len(l.Banks) {
+	if r.failed || pcr >= PCRCount || uint64(n) > uint64(len(l.Banks)) {
 		return e, fmt.Errorf("%w: PCR or number of digests", ErrLog)
 	}
 	e.PCR = int(pcr)
-	seen := make([]bool, len(l.Banks))
+	seen, found := make([]bool, len(l.Banks)), false
 	for i := range int(n) {
 		alg := tpm2.TPMAlgID(r.u16())
 		bank := slices.IndexFunc(l.Banks, func(b Bank) bool { return b.Algorithm == alg })
@@ -218,12 +218,12 @@ func (l Log) parseEvent(r *reader) (Event, error) {
 			e.Others = append(e.Others, Other{bank, digest})
 			continue
 		}
-		e.before = i
+		e.before, found = i, true
 		copy(e.Digest[:], digest)
 	}
 	e.Data = r.sized()
-	if r.failed {
-		return e, fmt.Errorf("%w: it is cut", ErrLog)
+	if r.failed || !found {
+		return e, fmt.Errorf("%w: it is cut, or has no SHA-256 digest", ErrLog)
 	}
 	return e, nil
 }

@@ -147,6 +147,10 @@ func TestLogOfRealFirmware(t *testing.T) {
 	if !bytes.Equal(log.Bytes(), twoBanks()) {
 		t.Error("it does not encode to the same bytes")
 	}
+	log.AddTRE(measure.Register, measure.TREVersion)
+	if longer, err := measure.Parse(log.Bytes()); err != nil || len(longer.Events) != 3 {
+		t.Errorf("log of the firmware with our own event: %v", err)
+	}
 	path := filepath.Join(t.TempDir(), "log")
 	if _, err := measure.ReadMachine(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no log: %v", err)

@@ -19,7 +19,9 @@ type Reference struct {
 // PCRReference are the reference values of one PCR.
 type PCRReference struct {
 	PCR     int      `cbor:"1,keyasint"`
-	Digests []Digest `cbor:"2,keyasint"` // SHA-256, as extended from zero
+	Digests []Digest `cbor:"2,keyasint"` // SHA-256, as extended from the start value
+	// Locality is the one from which the TPM is started; 0 for any PCR but 0.
+	Locality byte `cbor:"3,keyasint,omitempty"`
 }
 
 // ErrReference: bytes that are no reference values.
@@ -31,6 +33,9 @@ func Derive(build string, l Log, pcrs ...int) Reference {
 	ref := Reference{Build: build}
 	for _, pcr := range slices.Compact(slices.Sorted(slices.Values(pcrs))) {
 		p := PCRReference{PCR: pcr, Digests: []Digest{}}
+		if pcr == 0 {
+			p.Locality = l.locality()
+		}
 		for _, e := range l.Events {
 			if e.PCR == pcr && e.Type != EVNoAction {
 				p.Digests = append(p.Digests, e.Digest)
@@ -45,7 +50,7 @@ func Derive(build string, l Log, pcrs ...int) Reference {
 func (r Reference) Values() map[int]Digest {
 	values := map[int]Digest{}
 	for _, p := range r.PCRs {
-		var v Digest
+		v := startValue(p.PCR, p.Locality)
 		for _, d := range p.Digests {
 			v = Extended(v, d)
 		}

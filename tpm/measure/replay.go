@@ -37,17 +37,35 @@ const startupLocality = "StartupLocality\x00"
 func (l Log) Replay() map[int]Digest {
 	values := map[int]Digest{}
 	for _, e := range l.Events {
-		v := values[e.PCR]
+		v, begun := values[e.PCR]
+		if !begun {
+			v = startValue(e.PCR, l.locality())
+		}
 		if e.Type != EVNoAction {
 			v = Extended(v, e.Digest)
-		} else if e.PCR == 0 && len(e.Data) == len(startupLocality)+1 && string(e.Data[:len(startupLocality)]) == startupLocality {
-			// The TPM was started from another locality: PCR 0 began with its number
-			// (Firmware Profile, 10.4.5.3).
-			v = Digest{sha256.Size - 1: e.Data[len(startupLocality)]}
 		}
 		values[e.PCR] = v
 	}
 	return values
+}
+
+// locality is the one from which the TPM was started, as the log tells: PCR 0
+// begins with its number (Firmware Profile, 10.4.5.3).
+func (l Log) locality() byte {
+	for _, e := range l.Events {
+		if e.PCR == 0 && e.Type == EVNoAction && len(e.Data) == len(startupLocality)+1 && string(e.Data[:len(startupLocality)]) == startupLocality {
+			return e.Data[len(startupLocality)]
+		}
+	}
+	return 0
+}
+
+// startValue is a PCR after the start of the TPM.
+func startValue(pcr int, locality byte) Digest {
+	if pcr != 0 {
+		return Digest{}
+	}
+	return Digest{sha256.Size - 1: locality}
 }
 
 // Extended is the value of a PCR after digest was extended into it (TPM 2.0
