@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -17,7 +20,70 @@ import (
 	"mcim/card/proc"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+const parentEnv = "MCIM_VPCD_TEST_PARENT"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(parentEnv); dir != "" {
+		p, err := StartPCSCD(context.Background(), Config{Dir: dir})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(p.Pid())
+		select {}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func TestPCSCDDiesWithKilledParent(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := shortDir(t)
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), parentEnv+"="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Fscan(out, &pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("pcscd %d is still there", pid)
+		}
+	}
+	startTest(t, Config{Dir: dir}) // the folder can be used again
+}
+
+func TestVersions(t *testing.T) {
+	t.Parallel()
+	pcscd, driver := Versions(t.Context())
+	for _, v := range []string{pcscd, driver} {
+		if v == "" || v[0] < '0' || v[0] > '9' {
+			t.Errorf("versions %q and %q", pcscd, driver)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if pcscd, driver = Versions(ctx); pcscd != "" || driver != "" {
+		t.Errorf("not asked, and got %q and %q", pcscd, driver)
+	}
+}
 
 // fakeCard answers every command with 9000, or as its functions say.
 type fakeCard struct {
