@@ -45,34 +45,46 @@ const (
 	batches store.Bucket[batch] = "ccif-batch" // by supplier and name
 )
 
-const maxBatch = 1000
+// Limits of a batch: identities, and bytes of its name.
+const (
+	maxBatch     = 1000
+	maxBatchName = 64
+)
 
 // batch makes provisional identities for a supplier (P1.1 to P1.4).
 func (r *RO) batch(ctx context.Context, p wire.Peer, req wire.BatchRequest) (wire.Batch, error) {
-	key := p.Role + " " + req.Batch
-	known, err := batches.Get(ctx, r.store, key)
-	if err == nil {
-		if known.Count != req.Count || !bytes.Equal(known.HPKE, req.HPKE) {
-			return wire.Batch{}, wire.Errorf(wire.CodeConflict, "P1.1", "the batch %s was ordered otherwise before", req.Batch)
-		}
-		return known.Answer, nil
-	}
-	if !errors.Is(err, store.ErrNotFound) {
-		return wire.Batch{}, err
-	}
 	to, err := ecdh.P256().NewPublicKey(req.HPKE)
-	if err != nil || req.Count < 1 || req.Count > maxBatch {
-		return wire.Batch{}, wire.Errorf(wire.CodeInvalid, "P1.1", "a batch is of 1 to %d identities for a key on P-256", maxBatch)
+	if err != nil || req.Count < 1 || req.Count > maxBatch || req.Batch == "" || len(req.Batch) > maxBatchName {
+		return wire.Batch{}, wire.Errorf(wire.CodeInvalid, "P1.1", "a batch has a name of 1 to %d bytes and is of 1 to %d identities for a key on P-256", maxBatchName, maxBatch)
 	}
+	key := p.Role + " " + req.Batch
 	b := batch{Count: req.Count, HPKE: req.HPKE}
 	err = r.store.Tx(ctx, func(tx *store.Tx) error {
-		b.Answer, err = r.makeBatch(ctx, tx, key, req.Count, to)
-		if err != nil {
+		known, err := batches.Get(ctx, tx, key)
+		if err == nil {
+			b.Answer = known.Answer
+			return known.same(req)
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if b.Answer, err = r.makeBatch(ctx, tx, key, req.Count, to); err != nil {
 			return err
 		}
 		return batches.Insert(ctx, tx, key, b)
 	})
-	return b.Answer, err
+	if err != nil {
+		return wire.Batch{}, err
+	}
+	return b.Answer, nil
+}
+
+// same refuses another order under the name of the batch.
+func (b *batch) same(req wire.BatchRequest) error {
+	if b.Count != req.Count || !bytes.Equal(b.HPKE, req.HPKE) {
+		return wire.Errorf(wire.CodeConflict, "P1.1", "the batch %s was ordered otherwise before", req.Batch)
+	}
+	return nil
 }
 
 // makeBatch runs P1.2 to P1.4.
@@ -81,8 +93,12 @@ func (r *RO) makeBatch(ctx context.Context, tx *store.Tx, name string, count int
 	b.Expires = r.node.Now().Add(r.config.Validity)
 	made := make([]pair, 0, count)
 	err = wire.Step(ctx, "P1.2", r.node.Role, r.node.Role, "CCIF makes provisional identities with their keys", func(ctx context.Context) error {
-		for range count {
-			one, err := r.ccif.generate(ctx, tx, name, b.Expires)
+		numbers, err := r.ccif.numbers(ctx, tx, count)
+		if err != nil {
+			return err
+		}
+		for _, id := range numbers {
+			one, err := r.ccif.generate(ctx, tx, id, name, b.Expires)
 			if err != nil {
 				return err
 			}
@@ -117,12 +133,8 @@ type pair struct {
 	keys auc.Keys
 }
 
-// generate makes one pair: a number that is out of quarantine, or a new one.
-func (c *ccif) generate(ctx context.Context, tx *store.Tx, batch string, expires time.Time) (pair, error) {
-	id, err := c.number(ctx, tx)
-	if err != nil {
-		return pair{}, err
-	}
+// generate makes one pair, with new keys also where the number is not new.
+func (c *ccif) generate(ctx context.Context, tx *store.Tx, id, batch string, expires time.Time) (pair, error) {
 	keys, err := c.keys.NewKeys()
 	if err != nil {
 		return pair{}, err
@@ -130,18 +142,28 @@ func (c *ccif) generate(ctx context.Context, tx *store.Tx, batch string, expires
 	return pair{id, keys}, issues.Put(ctx, tx, id, issue{Batch: batch, Expires: expires})
 }
 
-func (c *ccif) number(ctx context.Context, tx *store.Tx) (string, error) {
+// numbers finds numbers to give out: first those that are out of quarantine,
+// which is after their use or their validity, then new ones.
+func (c *ccif) numbers(ctx context.Context, tx *store.Tx, count int) ([]string, error) {
 	all, err := issues.List(ctx, tx)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	now := c.node.Now()
+	list := make([]string, 0, count)
 	for _, e := range all {
-		if free := e.Value.Free; !free.IsZero() && now.After(free) {
-			return e.Key, nil
+		free := e.Value.Free
+		if free.IsZero() {
+			free = e.Value.Expires.Add(c.quarantine)
+		}
+		if len(list) < count && now.After(free) {
+			list = append(list, e.Key)
 		}
 	}
-	return fmt.Sprintf("%s%0*d", c.plmn, 15-len(c.plmn), len(all)+1), nil
+	for n := len(all) + 1; len(list) < count; n++ {
+		list = append(list, fmt.Sprintf("%s%0*d", c.plmn, 15-len(c.plmn), n))
+	}
+	return list, nil
 }
 
 // retire puts an identity into quarantine (P7.5).

@@ -48,13 +48,13 @@ func (r *RO) changeInTRE(w *work) (Result, error) {
 		if err := w.live(ctx); err != nil {
 			return erasure{}, err
 		}
-		return w.erase(ctx, held.Slot)
+		return w.erase(ctx, held.Slot, held.Epoch)
 	})
 	if err != nil {
 		return Result{}, err
 	}
 	err = w.do("P8a.14", old, "close the old subscription; all parties record", func(ctx context.Context) error { return w.close(ctx, erased) })
-	return Result{IMSI: d.IMSI, Slot: d.Slot}, err
+	return d.result(), err
 }
 
 // changeInUICC replaces the subscription in the machine's UICC through its TRE:
@@ -90,14 +90,14 @@ func (r *RO) changeInUICC(w *work) (Result, error) {
 		return Result{}, err
 	}
 	err = w.do("P8c.9", machine, "reset, attach with the new IMSI, close the old subscription", func(ctx context.Context) error {
-		return w.switchUICC(ctx, receipt, held.Slot)
+		return w.switchUICC(ctx, receipt, held)
 	})
-	return Result{IMSI: d.IMSI, Slot: d.Slot}, err
+	return d.result(), err
 }
 
 // switchUICC ends P8c: the new AKA proves the change, then the old subscription
 // goes, with what the TRE still keeps of it.
-func (w *work) switchUICC(ctx context.Context, receipt []byte, oldSlot int) error {
+func (w *work) switchUICC(ctx context.Context, receipt []byte, held holding) error {
 	if err := w.report(ctx, receipt); err != nil {
 		return err
 	}
@@ -108,9 +108,9 @@ func (w *work) switchUICC(ctx context.Context, receipt []byte, oldSlot int) erro
 		return err
 	}
 	var erased erasure
-	if oldSlot != provisional { // a UICC that came with its subscription has no slot
+	if held.Slot != provisional { // a UICC that came with its subscription has no slot
 		var err error
-		if erased, err = w.erase(ctx, oldSlot); err != nil {
+		if erased, err = w.erase(ctx, held.Slot, held.Epoch); err != nil {
 			return err
 		}
 	}
@@ -149,7 +149,7 @@ func (w *work) wake(ctx context.Context) error {
 
 // meet opens the session with the machine (P8a.6, P8c.3).
 func (w *work) meet(ctx context.Context) error {
-	_, err := w.session(ctx)
+	_, err := wire.Retry(ctx, w.ro.config.Backoff, w.session)
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 
+	"mcim/flows/store"
 	"mcim/flows/wire"
 )
 
@@ -20,12 +21,15 @@ type dpf struct {
 	sessions map[string]*wire.Session // by order
 }
 
+// platforms are the suppliers' statements on the machines, by machine: what a
+// proof of erasure is checked by.
+const platforms store.Bucket[wire.Signed[wire.Platform]] = "dpf-platform"
+
 // session is the TLS session of an order with its machine, through the VNO's
-// gateway; it is opened where there is none.
+// gateway; it is opened where there is none. An order asks for it in one step
+// at a time.
 func (d *dpf) session(ctx context.Context, order string, contact wire.ContactRequest) (*wire.Session, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if s := d.sessions[order]; s != nil {
+	if s := d.kept(order); s != nil {
 		return s, nil
 	}
 	if contact.Address == "" {
@@ -40,8 +44,17 @@ func (d *dpf) session(ctx context.Context, order string, contact wire.ContactReq
 	if err != nil {
 		return nil, err
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.sessions[order] = s
 	return s, nil
+}
+
+// kept is the session that an order has; nil where it has none.
+func (d *dpf) kept(order string) *wire.Session {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sessions[order]
 }
 
 // drop ends the session of an order.
@@ -64,19 +77,33 @@ func (d *dpf) closeAll() {
 	}
 }
 
-// tell asks the TRE over the order's session. A session that broke is given up,
-// so that the next attempt opens another.
+// told is what the TRE answered, with the exporter of the TLS session over which
+// it did.
+type told[Resp any] struct {
+	answer   Resp
+	exporter []byte
+}
+
+// tellOver asks the TRE over the order's session. A session that broke is given
+// up, and another one opened, within the bounds of the operator's Backoff.
+func tellOver[Req, Resp any](ctx context.Context, w *work, r wire.Route[Req, Resp], req Req) (told[Resp], error) {
+	return wire.Retry(ctx, w.ro.config.Backoff, func(ctx context.Context) (told[Resp], error) {
+		s, err := w.session(ctx)
+		if err != nil {
+			return told[Resp]{}, err
+		}
+		answer, err := r.Call(ctx, s, req)
+		if errors.Is(err, wire.ErrUnavailable) {
+			w.ro.dpf.drop(w.Order)
+		}
+		return told[Resp]{answer, s.Exporter()}, err
+	})
+}
+
+// tell is tellOver for who does not care which session it was.
 func tell[Req, Resp any](ctx context.Context, w *work, r wire.Route[Req, Resp], req Req) (Resp, error) {
-	var none Resp
-	s, err := w.session(ctx)
-	if err != nil {
-		return none, err
-	}
-	resp, err := r.Call(ctx, s, req)
-	if errors.Is(err, wire.ErrUnavailable) {
-		w.ro.dpf.drop(w.Order)
-	}
-	return resp, err
+	t, err := tellOver(ctx, w, r, req)
+	return t.answer, err
 }
 
 // validate has the TRE's platform validated for the home operator: P5c, within
@@ -86,14 +113,10 @@ func (w *work) validate(ctx context.Context) (verdict wire.Signed[wire.Verdict],
 	if err != nil {
 		return nil, err
 	}
-	s, err := w.session(ctx)
-	if err != nil {
-		return nil, err
-	}
-	appraise := wire.AppraiseRequest{Validation: v.Validation, Exporter: s.Exporter()}
+	appraise := wire.AppraiseRequest{Validation: v.Validation}
 	err = wire.Step(ctx, "P5c.2", w.node.Role, w.Mandate.Machine, "nonce to the TRE", func(ctx context.Context) error {
-		quote, err := tell(ctx, w, wire.PathQuote, wire.QuoteRequest{Order: w.Order, Nonce: v.Nonce})
-		appraise.Evidence = quote.Evidence
+		quote, err := tellOver(ctx, w, wire.PathQuote, wire.QuoteRequest{Order: w.Order, Nonce: v.Nonce})
+		appraise.Evidence, appraise.Exporter = quote.answer.Evidence, quote.exporter
 		return err
 	})
 	if err != nil {
@@ -121,6 +144,7 @@ type download struct {
 	Package wire.PackageMessage `cbor:"package"`
 	IMSI    string              `cbor:"imsi"`
 	Slot    int                 `cbor:"slot"`
+	Epoch   uint64              `cbor:"epoch"` // of the slot
 }
 
 // prepare runs P6.1 to P6.5: subscription, TRE, header, package.
@@ -150,10 +174,13 @@ func (w *work) prepare(ctx context.Context) (d download, err error) {
 	if err != nil {
 		return d, err
 	}
-	d.IMSI, d.Slot = created.IMSI, header.Slot
+	d.IMSI, d.Slot, d.Epoch = created.IMSI, header.Slot, header.Epoch
 	err = wire.Step(ctx, "P6.5", own, sho, "protect it for that TRE alone, and sign", func(ctx context.Context) error {
 		d.Package, err = wire.Ask(ctx, w.node.Contacts, sho, wire.PathProtect, header)
-		return err
+		if err != nil {
+			return err
+		}
+		return w.record(ctx, "package", d.Package.Package)
 	})
 	return d, err
 }
@@ -163,6 +190,9 @@ func (w *work) prepare(ctx context.Context) (d download, err error) {
 func (w *work) describe(ctx context.Context, nonce []byte) (header wire.ProtectRequest, err error) {
 	platform, err := wire.Ask(ctx, w.node.Contacts, w.ro.dpf.pva, wire.PathRecord, wire.MachineRequest{Machine: w.Mandate.Machine})
 	if err != nil {
+		return header, err
+	}
+	if err := w.know(ctx, platform.Signed); err != nil {
 		return header, err
 	}
 	state, err := tell(ctx, w, wire.PathState, wire.StateRequest{Placement: w.Mandate.Placement, Nonce: nonce})
@@ -216,8 +246,9 @@ type erasure struct {
 	Proof []byte `cbor:"proof"`
 }
 
-// erase has the TRE erase a slot (P7.5, P8a.13).
-func (w *work) erase(ctx context.Context, slot int) (e erasure, err error) {
+// erase has the TRE erase a slot that was in epoch before (P7.5, P8a.13), and
+// checks its proof.
+func (w *work) erase(ctx context.Context, slot int, before uint64) (e erasure, err error) {
 	if e.Nonce, err = w.node.Bytes(32); err != nil {
 		return e, err
 	}
@@ -226,5 +257,8 @@ func (w *work) erase(ctx context.Context, slot int) (e erasure, err error) {
 		return e, err
 	}
 	e.Proof = answer.Proof
+	if err := w.proven(ctx, slot, before, e); err != nil {
+		return e, err
+	}
 	return e, w.record(ctx, "erasure", e.Proof)
 }

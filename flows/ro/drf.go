@@ -38,6 +38,8 @@ type holding struct {
 	SHO  string `cbor:"sho"`
 	IMSI string `cbor:"imsi"`
 	Slot int    `cbor:"slot"` // of the TRE
+	// Epoch is the one that the slot has with it.
+	Epoch uint64 `cbor:"epoch"`
 }
 
 const (
@@ -246,7 +248,7 @@ func (d *drf) ended(ctx context.Context, j job, result Result, failure error) er
 			if m.Held == nil {
 				m.Held = map[wire.Placement]holding{}
 			}
-			m.Held[j.Mandate.Placement] = holding{SHO: j.Mandate.NewSHO, IMSI: result.IMSI, Slot: result.Slot}
+			m.Held[j.Mandate.Placement] = holding{SHO: j.Mandate.NewSHO, IMSI: result.IMSI, Slot: result.Slot, Epoch: result.Epoch}
 		}
 		return machines.Put(ctx, tx, j.Mandate.Machine, m)
 	})

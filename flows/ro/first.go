@@ -44,7 +44,7 @@ func (r *RO) firstProvisioning(w *work) (Result, error) {
 		return Result{}, err
 	}
 	err = w.do("P7.5", machine, "ICF ends the provisional identity, TRE erases it, CCIF keeps it in quarantine", w.retire)
-	return Result{IMSI: d.IMSI, Slot: d.Slot}, err
+	return d.result(), err
 }
 
 // retire ends the machine's provisional identity on both sides (P7.5).
@@ -53,7 +53,7 @@ func (w *work) retire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := w.erase(ctx, provisional); err != nil {
+	if _, err := w.erase(ctx, provisional, 0); err != nil {
 		return err
 	}
 	for _, pcid := range pcids {

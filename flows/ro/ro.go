@@ -172,3 +172,53 @@ func (r *RO) Wait(ctx context.Context, order string) (Result, error) {
 		}
 	}
 }
+
+// Pending is an order that is not over.
+type Pending struct {
+	Order, Machine string
+	// Procedure is that of its mandate: "P4", "P8a" or "P8c".
+	Procedure string
+	// Steps are those that are finished, in their order; none while the order
+	// waits for its machine.
+	Steps []string
+}
+
+// Pending lists the orders that are not over, by name.
+func (r *RO) Pending(ctx context.Context) ([]Pending, error) {
+	running, err := r.engine.Pending(ctx)
+	if err != nil {
+		return nil, err
+	}
+	steps := map[string][]string{}
+	for _, p := range running {
+		steps[p.ID] = p.Steps
+	}
+	all, err := orders.List(ctx, r.store)
+	if err != nil {
+		return nil, err
+	}
+	var list []Pending
+	for _, e := range all {
+		if o := e.Value; !o.Over {
+			list = append(list, Pending{e.Key, o.Mandate.Machine, o.Mandate.Procedure(), steps[e.Key]})
+		}
+	}
+	return list, nil
+}
+
+// Settle waits until no order runs any more; those that wait for their machine
+// do not run. How an order ended, Wait tells.
+func (r *RO) Settle(ctx context.Context) error {
+	for {
+		running, err := r.engine.Pending(ctx)
+		if err != nil || len(running) == 0 {
+			return err
+		}
+		for _, p := range running {
+			_, err := r.Wait(ctx, p.ID)
+			if ctx.Err() != nil || errors.Is(err, engine.ErrInterrupted) || errors.Is(err, wire.ErrNotFound) {
+				return err
+			}
+		}
+	}
+}

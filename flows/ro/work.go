@@ -13,7 +13,11 @@ import (
 type Result struct {
 	IMSI string `cbor:"imsi"` // of the new subscription
 	Slot int    `cbor:"slot"` // of the TRE
+	// Epoch is that of the slot with the new subscription.
+	Epoch uint64 `cbor:"epoch"`
 }
+
+func (d *download) result() Result { return Result{IMSI: d.IMSI, Slot: d.Slot, Epoch: d.Epoch} }
 
 // work is an order on its way: a job and the durable run in which it is done.
 type work struct {
