@@ -41,7 +41,7 @@ func describeSupply(s card.Supply) (voltage []string, clockStop string) {
 	if !s.Known {
 		return voltage, ""
 	}
-	return voltage, [...]string{"no", "low", "high", "low or high"}[s.ClockStop&3]
+	return voltage, [...]string{"not allowed", "in the low state", "in the high state", "in either state"}[s.ClockStop&3]
 }
 
 func describeCapabilities(c card.Capabilities) []string {

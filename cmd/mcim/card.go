@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 
 	"mcim/card/device"
@@ -36,17 +37,19 @@ func (c *cardInfoCmd) Run(con console, ctx *contextHolder) error {
 	return errors.Join(con.print(info, info.WriteText), err)
 }
 
-// imageError marks what is wrong with a file that the caller named.
+// imageError marks what is wrong with a file that the caller named, and says
+// what to try where the cause alone does not.
 func imageError(err error) error {
 	var other *emul.ICCIDError
 	var profile *emul.ProfileError
-	if errors.As(err, &other) || errors.As(err, &profile) {
+	switch {
+	case errors.As(err, &other), errors.As(err, &profile), errors.Is(err, emul.ErrImageVersion), errors.Is(err, emul.ErrImageKey):
 		return usage(err)
+	case errors.Is(err, emul.ErrImageDamaged):
+		return usage(fmt.Errorf("%w; put a copy of it back, or remove it to start anew from a profile", err))
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return usage(fmt.Errorf("%w; check the path and who may use it", err))
+	default:
+		return err
 	}
-	for _, cause := range []error{emul.ErrImageDamaged, emul.ErrImageVersion, emul.ErrImageKey, fs.ErrNotExist, fs.ErrPermission} {
-		if errors.Is(err, cause) {
-			return usage(err)
-		}
-	}
-	return err
 }

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"net"
 	"os"
+	"strconv"
 
 	"mcim/card/device"
 	"mcim/card/emul"
@@ -20,17 +25,41 @@ type emulateCmd struct {
 func (emulateCmd) Help() string {
 	return `Plays a software UICC into pcscd until interrupted.
 
-Example: mcim emulate --private --profile card.toml --image card.img
-then, with the line that it prints: PCSCLITE_CSOCK_NAME=/tmp/... pcsc_scan
+A profile holds keys: keep it readable for you alone. Values are strings in quotes: model ("usim"),
+iccid, imsi, pin1 and puk1 are digits, k, opc, amf, sqn and adm1 hexadecimal without spaces;
+mnc_length (a number) and algorithm ("milenage") are optional.
 
-Note: the virtual reader's driver listens on all addresses of the machine.`
+Example: mcim emulate --private --profile card.toml --image card.img
+With the line that it prints, any PC/SC program reaches the card:
+PCSCLITE_CSOCK_NAME=/tmp/mcim-pcscd-1/pcscd.comm mcim card info
+
+Note: the driver of the virtual reader listens on all addresses of the machine.`
+}
+
+// Validate checks the address before anything is opened.
+func (c *emulateCmd) Validate() error {
+	if c.VPCD == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(c.VPCD)
+	if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n == 0 {
+		return fmt.Errorf("--vpcd %q: want HOST:PORT, such as localhost:35963", c.VPCD)
+	}
+	return nil
+}
+
+// playing is the output once the card is in the reader.
+type playing struct {
+	Socket string `json:"PCSCLITE_CSOCK_NAME,omitempty"` // of a private pcscd
+	Reader string `json:"reader,omitempty"`              // in a private pcscd
+	VPCD   string `json:"vpcd,omitempty"`                // address of the reader of another
 }
 
 // Run plays the card.
 func (c *emulateCmd) Run(con console, ctx *contextHolder) error {
 	card, err := c.card()
 	if err != nil {
-		return err
+		return imageError(err)
 	}
 	defer func() { _ = card.Close() }()
 	played, err := c.play(ctx, card)
@@ -38,15 +67,16 @@ func (c *emulateCmd) Run(con console, ctx *contextHolder) error {
 		return err
 	}
 	defer played.Close()
-	if c.Private {
-		_, err = fmt.Fprintf(con.out, "PCSCLITE_CSOCK_NAME=%s\n", played.Socket)
-		con.say("reader %q has the card; end with Ctrl-C", played.Reader)
-	} else {
-		con.say("the reader at %s has the card; end with Ctrl-C", c.VPCD)
-	}
-	if err != nil {
+	if err := con.print(playing{played.Socket, played.Reader, c.VPCD}, func(w io.Writer) error {
+		if !c.Private {
+			return nil
+		}
+		_, err := fmt.Fprintf(w, "PCSCLITE_CSOCK_NAME=%s\n", played.Socket)
+		return err
+	}); err != nil {
 		return err
 	}
+	con.say("the card is in the reader %s; Ctrl-C takes it out", cmp.Or(c.VPCD, strconv.Quote(played.Reader)))
 	if err := played.Wait(ctx); ctx.Err() == nil {
 		return err
 	}
@@ -59,7 +89,7 @@ func (c *emulateCmd) card() (*emul.Card, error) {
 	if c.Profile != "" {
 		p, err := emul.ReadProfile(c.Profile)
 		if err != nil {
-			return nil, usage(err)
+			return nil, err
 		}
 		profile = &p
 	}
@@ -74,15 +104,10 @@ func (c *emulateCmd) card() (*emul.Card, error) {
 }
 
 func (c *emulateCmd) open(profile *emul.Profile) (*emul.Card, error) {
-	if _, err := os.Stat(c.Image); err != nil && profile == nil {
+	if _, err := os.Stat(c.Image); errors.Is(err, fs.ErrNotExist) && profile == nil {
 		return nil, usage(fmt.Errorf("no card image %s yet, and no --profile FILE to make it of", c.Image))
 	}
-	card, err := emul.Open(c.Image, profile)
-	var other *emul.ICCIDError
-	if errors.As(err, &other) || errors.Is(err, emul.ErrImageDamaged) || errors.Is(err, emul.ErrImageKey) {
-		return nil, usage(err)
-	}
-	return card, err
+	return emul.Open(c.Image, profile)
 }
 
 func (c *emulateCmd) play(ctx *contextHolder, card *emul.Card) (*device.Played, error) {

@@ -70,7 +70,8 @@ func (c console) say(format string, args ...any) {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -91,8 +92,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		return exited
 	}
 	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "mcim: error: %v\nmcim: hint: `mcim %s` shows the usage\n", err, strings.TrimSpace(command(args)+" -h"))
-		return exitUsage
+		code = report(stderr, usage(err))
+		_, _ = fmt.Fprintf(stderr, "mcim: hint: `%s -h` shows the usage\n", command(err))
+		return code
 	}
 	con := console{out: stdout, talk: stderr, json: c.JSON}
 	err = parsed.Run(con, &contextHolder{ctx})
@@ -103,14 +105,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 // an interface needs a type of its own.
 type contextHolder struct{ context.Context }
 
-// command is the part of args that names commands, for the hint.
-func command(args []string) string {
-	var words []string
-	for _, a := range args {
-		if strings.HasPrefix(a, "-") || len(words) == 2 {
-			break
+// command names the command in which the usage error err was found, for the hint.
+func command(err error) string {
+	words := []string{"mcim"}
+	var parse *kong.ParseError
+	if errors.As(err, &parse) {
+		for _, step := range parse.Context.Path {
+			if step.Command != nil {
+				words = append(words, step.Command.Name)
+			}
 		}
-		words = append(words, a)
 	}
 	return strings.Join(words, " ")
 }
@@ -124,6 +128,7 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// usage marks err as a mistake of the caller.
 func usage(err error) error { return usageError{err} }
 
 // exitCode tells mistakes of the caller and failed checks from everything else,
