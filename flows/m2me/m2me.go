@@ -1,0 +1,311 @@
+package m2me
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"sync"
+
+	"mcim/apdu/secret"
+	"mcim/card"
+	"mcim/flows/store"
+	"mcim/flows/wire"
+	"mcim/tpm"
+	"mcim/tpm/attest"
+	"mcim/tpm/ident"
+	"mcim/tpm/mcim"
+)
+
+// Config is what a machine is made of.
+type Config struct {
+	// NodeConfig is the machine's place among the roles. Its Identity is that of
+	// the bench (wire.FactoryRole) for Supply; PowerOn uses the one that Supply
+	// brought, whose key is in the TPM.
+	wire.NodeConfig
+	// Serial is the machine's serial number.
+	Serial string
+	// Dir is the machine's folder: certificates, the TRE's files.
+	Dir   string
+	Store *store.Store
+	// TPM is the TRE's, open, with the measured boot replayed.
+	TPM *tpm.TPM
+	// Log is the event log of this boot, TCG crypto-agile format.
+	Log []byte
+	// PCRs is what a quote covers; nil is attest.DefaultPCRs.
+	PCRs []int
+	// Build names the software of the machine, as the reference values do.
+	Build string
+
+	// Card is the UICC in the machine's reader; nil without one.
+	Card card.Card
+	// Allow lists the ICCIDs that may be written.
+	Allow []string
+	// DryRun sends the card nothing that writes or spends.
+	DryRun bool
+	// Budget bounds what is spent of the card; nil sets no bound.
+	Budget *card.Spent
+
+	// VNO and Supplier are role names.
+	VNO, Supplier string
+	// OnPoint hears of each point at which something is about to be done for good
+	// and was done, before the machine goes on; nil is nobody. A test of crashes
+	// ends the process there.
+	OnPoint func(point string)
+
+	// Weak switches defences of the TRE off, for tests only.
+	Weak mcim.Weakness
+}
+
+// Machine is the M2M equipment. Its requests are served one at a time.
+type Machine struct {
+	config Config
+	role   string
+	ro     string
+	store  *store.Store
+	tre    *ident.TRE
+	// issuers are the home operators whose packages the TRE takes, as trust found
+	// them; the TRE's store looks at this very map.
+	issuers map[string]*ecdsa.PublicKey
+
+	mu         sync.Mutex
+	node       *wire.Node
+	mcims      *mcim.Store
+	uicc       *UICC
+	bearer     *wire.Bearer
+	attached   string // identity
+	restricted bool
+}
+
+// ErrNoSubscription says that there is nothing by which the machine could attach.
+var ErrNoSubscription = errors.New("the machine has no subscription and no provisional identity: it has to be supplied")
+
+// useCard is the bucket that says by which placement the machine attaches, under
+// the key "placement".
+const useCard store.Bucket[wire.Placement] = "access"
+
+// New makes a machine; nothing is sent before Supply or PowerOn.
+func New(c Config) *Machine {
+	if c.PCRs == nil {
+		c.PCRs = attest.DefaultPCRs()
+	}
+	if c.OnPoint == nil {
+		c.OnPoint = func(string) {}
+	}
+	return &Machine{config: c, role: wire.MachineRole(c.Serial), store: c.Store, issuers: map[string]*ecdsa.PublicKey{}}
+}
+
+// Role is the machine's role name.
+func (m *Machine) Role() string { return m.role }
+
+// point reports a point of the journal, with the step in which it is.
+func (m *Machine) point(ctx context.Context, what string) {
+	m.config.OnPoint(wire.Path(ctx) + " " + what)
+}
+
+// PowerOn starts the machine: it finishes what was cut, and attaches by its
+// operational subscription, or by its provisional identity where it has none
+// (P2). A machine that is powered on again after a crash also tells the RO where
+// it is now, which may wait for it.
+func (m *Machine) PowerOn(ctx context.Context) error {
+	if err := m.boot(ctx); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ctx = m.node.Context(ctx)
+	if err := m.finish(ctx); err != nil {
+		return err
+	}
+	by, err := m.access(ctx)
+	if err != nil {
+		return err
+	}
+	if by == nil {
+		return m.bootstrap(ctx)
+	}
+	if err := m.attach(ctx, operational, by); err != nil {
+		return err
+	}
+	_, err = m.contact(ctx)
+	return err
+}
+
+// Register contacts the RO over the restricted bearer (P4.1). Its answer names
+// the order that it starts with the machine.
+func (m *Machine) Register(ctx context.Context) (order string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	err = wire.Step(m.node.Context(ctx), "P4.1", m.role, m.ro, "contact at the address that the supplier set", func(ctx context.Context) error {
+		order, err = m.contact(ctx)
+		return err
+	})
+	return order, err
+}
+
+// boot opens the TRE and serves the machine's requests.
+func (m *Machine) boot(ctx context.Context) error {
+	if m.node != nil {
+		return nil
+	}
+	if err := m.openTRE(ctx); err != nil {
+		return err
+	}
+	m.node = wire.NewNode(m.config.NodeConfig)
+	m.handle()
+	if m.config.Card != nil {
+		m.uicc = &UICC{
+			session: card.NewSession(m.config.Card, card.Options{}),
+			allow:   m.config.Allow, dryRun: m.config.DryRun, budget: m.config.Budget,
+			release: m.cardSecrets,
+		}
+	}
+	return m.node.Start(ctx)
+}
+
+// access is the operational subscription that the machine attaches by, nil when
+// it has none.
+func (m *Machine) access(ctx context.Context) (access, error) {
+	slots, err := m.mcims.Slots()
+	if err != nil {
+		return nil, err
+	}
+	placement, err := useCard.Get(ctx, m.store, "placement")
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	for n, slot := range slots {
+		if n != mcim.PCID && slot.State == mcim.Active && slot.Placement == mcim.InTRE {
+			return inTRE{m.mcims, n}, nil
+		}
+	}
+	if placement == wire.InUICC {
+		if m.uicc == nil {
+			return nil, wire.Refuse("", "the machine attaches by its UICC, but none is in it")
+		}
+		return m.uicc, nil
+	}
+	if slots[mcim.PCID].State != mcim.Active {
+		return nil, ErrNoSubscription
+	}
+	return nil, nil
+}
+
+// bootstrap is P2: initial connectivity by the provisional identity.
+func (m *Machine) bootstrap(ctx context.Context) error {
+	err := wire.Step(ctx, "P2.1", m.role, m.role, "power-up: the TRE opens only in the measured state that was approved", func(context.Context) error {
+		_, err := m.mcims.Open(mcim.PCID)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = wire.Step(ctx, "P2.2", m.role, m.config.VNO, "the machine reads system information as any handset and picks a network", func(context.Context) error {
+		_, err := m.node.Directory().Address(m.config.VNO)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return m.attach(ctx, initial, inTRE{m.mcims, mcim.PCID})
+}
+
+// UseUICC lets the machine attach by the card in it from now on, an MCIM in the
+// TRE being INACTIVE (OR-7: several MCIMs, one of them active).
+func (m *Machine) UseUICC(ctx context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.uicc == nil {
+		return wire.Refuse("", "there is no UICC in the machine")
+	}
+	slots, err := m.mcims.Slots()
+	if err != nil {
+		return err
+	}
+	if err := useCard.Put(ctx, m.store, "placement", wire.InUICC); err != nil {
+		return err
+	}
+	for n, slot := range slots {
+		if n != mcim.PCID && slot.State == mcim.Active {
+			if err := m.mcims.Deactivate(n); err != nil {
+				return err
+			}
+		}
+	}
+	return m.attach(m.node.Context(ctx), operational, m.uicc)
+}
+
+// quote gives the evidence of the machine's state (P5c.3, P5c.4), bound to the
+// nonce and to the very TLS session over which it was asked for.
+func (m *Machine) quote(ctx context.Context, p wire.Peer, req wire.QuoteRequest) (wire.QuoteAnswer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var answer wire.QuoteAnswer
+	err := wire.Step(ctx, "P5c.3", m.role, m.role, "measure: the PCRs and the log of this boot", func(context.Context) error {
+		if len(m.config.Log) == 0 {
+			return fmt.Errorf("the machine has no event log of its boot")
+		}
+		return nil
+	})
+	if err != nil {
+		return answer, err
+	}
+	err = wire.Step(ctx, "P5c.4", m.role, m.role, "quote over nonce and TLS session, signed by the AK", func(context.Context) error {
+		evidence, err := attest.Collect(m.tre, attest.Request{
+			Nonce: req.Nonce, Exporter: p.Exporter, Purpose: req.Order, PCRs: m.config.PCRs,
+		}, m.config.Log)
+		if err != nil {
+			return err
+		}
+		answer.Evidence, err = evidence.Marshal()
+		return err
+	})
+	return answer, err
+}
+
+// cardSecrets is the card's PIN1 and ADM1, as the TRE releases them.
+func (m *Machine) cardSecrets() (*cardSecrets, error) {
+	iccid, err := m.mcims.Unseal(sealedICCID)
+	if err != nil {
+		return nil, err
+	}
+	pin1, err := m.mcims.Unseal(sealedPIN1)
+	if err != nil {
+		return nil, err
+	}
+	adm1, err := m.mcims.Unseal(sealedADM1)
+	if err != nil {
+		return nil, err
+	}
+	return &cardSecrets{iccid: string(iccid.Reveal()), pin1: pin1, adm1: adm1}, nil
+}
+
+// Names under which the TRE seals what opens the card.
+const (
+	sealedICCID = "card-iccid"
+	sealedPIN1  = "card-pin1"
+	sealedADM1  = "card-adm1"
+)
+
+// seal keeps the card's secrets in the TRE (P1.7).
+func (m *Machine) seal(c *cardSecrets) error {
+	return errors.Join(
+		m.mcims.Seal(sealedICCID, secret.New([]byte(c.iccid))),
+		m.mcims.Seal(sealedPIN1, c.pin1),
+		m.mcims.Seal(sealedADM1, c.adm1),
+	)
+}
+
+// Close ends the machine's requests and gives back what it has open in the TPM.
+func (m *Machine) Close() error {
+	var err error
+	if m.node != nil {
+		err = m.node.Close()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.mcims != nil {
+		err = errors.Join(err, m.mcims.Close())
+	}
+	return err
+}

@@ -1,0 +1,94 @@
+package m2me
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/go-tpm/tpm2"
+
+	"mcim/flows/store"
+	"mcim/flows/wire"
+)
+
+// Enrolment is the machine's claim to be a TRE (P1.5), for a supplier that is to
+// refuse it.
+func (m *Machine) Enrolment() (wire.EnrolRequest, error) {
+	ek, err := m.config.TPM.EK()
+	if err != nil {
+		return wire.EnrolRequest{}, err
+	}
+	return wire.EnrolRequest{
+		Serial: m.config.Serial, EKCerts: [][]byte{ek.Certificate}, EK: tpm2.Marshal(ek.Public), AK: m.tre.AK.Bytes(),
+	}, nil
+}
+
+// Serial is the machine's serial number.
+func (m *Machine) Serial() string { return m.config.Serial }
+
+// Supplied says whether Supply has ended.
+func (m *Machine) Supplied(ctx context.Context) (bool, error) {
+	_, err := supplies.Get(ctx, m.store, m.role)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Placement is where the subscription is by which the machine attaches; empty for
+// one that has its provisional identity only. The machine must be powered on.
+func (m *Machine) Placement(ctx context.Context) (wire.Placement, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	by, err := m.access(ctx)
+	switch by.(type) {
+	case inTRE:
+		return wire.InTRE, err
+	case *UICC:
+		return wire.InUICC, err
+	default:
+		return "", err
+	}
+}
+
+// Reach connects to a role over the machine's bearer and says nothing; the error
+// tells whether the bearer leads there.
+func (m *Machine) Reach(ctx context.Context, role string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	addr, err := m.node.Directory().Address(role)
+	if err != nil {
+		return err
+	}
+	session, err := wire.Dial(ctx, m.node.Identity, addr, role, wire.ClientOptions{Dial: m.bearer.Dial})
+	if err != nil {
+		return err
+	}
+	return session.Close()
+}
+
+// Request asks for service by any identity and leaves the challenge unanswered.
+func (m *Machine) Request(ctx context.Context, identity string) error {
+	_, err := wire.Ask(ctx, m.node.Contacts, m.config.VNO, wire.PathAttach, wire.AttachRequest{
+		Identity: identity, Address: m.node.Server.Addr(),
+	})
+	return err
+}
+
+// ChallengeCard lets the UICC answer a challenge. Errors are those of AKA:
+// aka.ErrMAC, *aka.SyncError.
+func (m *Machine) ChallengeCard(ctx context.Context, rand, autn [16]byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.uicc == nil {
+		return wire.Refuse("", "there is no UICC in the machine")
+	}
+	_, err := m.uicc.authenticate(ctx, rand, autn)
+	return err
+}
+
+// Measured replaces the log of this boot by one that has grown since.
+func (m *Machine) Measured(log []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.config.Log = log
+}

@@ -1,0 +1,231 @@
+package m2me
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"mcim/flows/store"
+	"mcim/flows/wire"
+	"mcim/tpm/mcim"
+)
+
+// delivery is what the machine keeps of an order whose package it has taken.
+type delivery struct {
+	Slot      int            `cbor:"slot"`
+	Placement wire.Placement `cbor:"placement"`
+	Package   string         `cbor:"package"` // id
+}
+
+// deliveries is by order.
+const deliveries store.Bucket[delivery] = "delivery"
+
+// handle registers what the RO and the visited network may ask of the machine.
+func (m *Machine) handle() {
+	s, ro, vno := m.node.Server, []string{m.ro}, []string{m.config.VNO}
+	wire.PathWake.Handle(s, vno, m.wake)
+	wire.PathQuote.Handle(s, ro, m.quote)
+	wire.PathState.Handle(s, ro, m.state)
+	wire.PathDeliver.Handle(s, ro, m.deliver)
+	wire.PathActivate.Handle(s, ro, m.activate)
+	wire.PathReplace.Handle(s, ro, m.replace)
+	wire.PathDelete.Handle(s, ro, m.erase)
+}
+
+// wake answers the call that came over the old operator's connection: the
+// machine tells the RO where it is (P8a.5, P8c.2).
+func (m *Machine) wake(ctx context.Context, _ wire.Peer, req wire.WakeRequest) (wire.Empty, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if req.IMSI != m.attached {
+		return wire.Empty{}, wire.Errorf(wire.CodeNotFound, "", "the machine is not attached by that identity")
+	}
+	_, err := m.contact(ctx)
+	return wire.Empty{}, err
+}
+
+// state tells the DPF what a package has to fit (P6.3): a slot that is not in
+// use, its epoch, proven over the SHO's nonce, and the sequence number that was
+// used last.
+func (m *Machine) state(_ context.Context, _ wire.Peer, req wire.StateRequest) (wire.StateAnswer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	slots, err := m.mcims.Slots()
+	if err != nil {
+		return wire.StateAnswer{}, err
+	}
+	free := slices.IndexFunc(slots[:], func(s mcim.Info) bool {
+		return s.Slot != mcim.PCID && s.State != mcim.Active && s.State != mcim.Inactive
+	})
+	if free < 0 {
+		return wire.StateAnswer{}, wire.Refuse("P6.3", "no slot of the TRE is free: delete an MCIM first")
+	}
+	target, err := m.mcims.Target(free)
+	if err != nil {
+		return wire.StateAnswer{}, err
+	}
+	answer := wire.StateAnswer{Slot: free, Epoch: target.Epoch, Sequence: slots[free].Sequence}
+	answer.Proof, err = m.proof(free, req.Nonce)
+	return answer, err
+}
+
+// proof is the proven count of a slot's epoch counter.
+func (m *Machine) proof(slot int, nonce []byte) ([]byte, error) {
+	proof, err := m.mcims.ProveEpoch(slot, nonce)
+	if err != nil {
+		return nil, err
+	}
+	return wire.Marshal(proof)
+}
+
+// deliver takes a package into the TRE (P6.7 to P6.10). The machine outside of
+// the TRE sees K in no form but wrapped.
+func (m *Machine) deliver(ctx context.Context, _ wire.Peer, req wire.PackageMessage) (wire.ReceiptMessage, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	tre := m.role
+	var receipt *mcim.Receipt
+	var answer wire.ReceiptMessage
+	steps := []struct {
+		name, text string
+		do         func(context.Context) error
+	}{
+		{"P6.7", "package into the TRE", func(context.Context) error { return nil }},
+		{"P6.8", "TRE checks signature, authority, recipient, freshness, version, policy, space, platform", func(ctx context.Context) (err error) {
+			if err := m.trust(req.Issuer); err != nil {
+				return err
+			}
+			m.point(ctx, "install intent")
+			receipt, err = m.mcims.Install(req.Package, m.node.Now(), req.Nonce)
+			m.point(ctx, "install outcome")
+			return refusal(err)
+		}},
+		{"P6.9", "TRE has it INSTALLED, not active", func(ctx context.Context) error { return m.note(ctx, req) }},
+		{"P6.10", "receipt signed by the TRE", func(context.Context) (err error) {
+			answer.Order = req.Order
+			answer.Receipt, err = wire.Marshal(receipt)
+			return err
+		}},
+	}
+	for _, s := range steps {
+		if err := wire.Step(ctx, s.name, tre, tre, s.text, s.do); err != nil {
+			return answer, err
+		}
+	}
+	return answer, nil
+}
+
+// refusal makes what the TRE does not take a refusal that crosses the wire.
+func refusal(err error) error {
+	var rejected *mcim.RejectError
+	if errors.As(err, &rejected) || errors.Is(err, mcim.ErrImport) || errors.Is(err, mcim.ErrBody) {
+		return wire.Refuse("", "%w", err)
+	}
+	return err
+}
+
+// note keeps which slot the order's package is in.
+func (m *Machine) note(ctx context.Context, req wire.PackageMessage) error {
+	p, err := mcim.ParsePackage(req.Package)
+	if err != nil {
+		return err
+	}
+	slots, err := m.mcims.Slots()
+	if err != nil {
+		return err
+	}
+	slot := slots[p.Header.Slot]
+	if slot.State != mcim.Installed {
+		return fmt.Errorf("%w: slot %d is %s after the installation", mcim.ErrState, slot.Slot, slot.State)
+	}
+	d := delivery{Slot: slot.Slot, Placement: wire.InTRE, Package: slot.PackageID}
+	if slot.Placement == mcim.InUICC {
+		d.Placement = wire.InUICC
+	}
+	return deliveries.Put(ctx, m.store, req.Order, d)
+}
+
+// activate makes the delivered MCIM the active one and attaches by it (P6.12 and
+// P7.1 to P7.3, P8a.12, P8c.9).
+func (m *Machine) activate(ctx context.Context, _ wire.Peer, req wire.OrderRequest) (wire.Empty, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, err := deliveries.Get(ctx, m.store, req.Order)
+	if err != nil {
+		return wire.Empty{}, fmt.Errorf("no package was delivered for this order: %w", err)
+	}
+	if d.Placement == wire.InUICC {
+		return wire.Empty{}, m.activateUICC(ctx, d)
+	}
+	err = wire.Step(ctx, "P7.1", m.role, m.role, "MCIM becomes ACTIVE, the context of before is left", func(ctx context.Context) error {
+		m.point(ctx, "activate intent")
+		defer m.point(ctx, "activate outcome")
+		return m.mcims.Activate(d.Slot)
+	})
+	if err != nil {
+		return wire.Empty{}, err
+	}
+	return wire.Empty{}, m.attach(ctx, operational, inTRE{m.mcims, d.Slot})
+}
+
+// activateUICC resets the card and attaches by it: the AKA with the new key is
+// the proof that the change arrived. Only then does the TRE forget the keys.
+func (m *Machine) activateUICC(ctx context.Context, d delivery) error {
+	if m.uicc == nil {
+		return wire.Refuse("", "there is no UICC in the machine")
+	}
+	err := wire.Step(ctx, "P7.1", m.role, m.role, "UICC is reset, the context of before is left", func(context.Context) error {
+		m.uicc.reset()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := m.attach(ctx, operational, m.uicc); err != nil {
+		return err
+	}
+	m.point(ctx, "activate intent")
+	defer m.point(ctx, "activate outcome")
+	return m.mcims.Activate(d.Slot)
+}
+
+// erase deletes an MCIM or the provisional identity (P7.5, P8a.13); the receipt
+// is the epoch counter, certified.
+func (m *Machine) erase(ctx context.Context, _ wire.Peer, req wire.DeleteRequest) (wire.ProofMessage, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var answer wire.ProofMessage
+	slots, err := m.mcims.Slots()
+	if err != nil {
+		return answer, err
+	}
+	if req.Slot < 0 || req.Slot >= len(slots) {
+		return answer, wire.Refuse("", "the TRE has no slot %d", req.Slot)
+	}
+	if req.Slot != mcim.PCID && slots[req.Slot].State == mcim.Active {
+		return answer, wire.Refuse("", "slot %d has the active MCIM: switch to another one first", req.Slot)
+	}
+	m.point(ctx, "erase intent")
+	proof, err := m.mcims.Erase(req.Slot, req.Nonce)
+	m.point(ctx, "erase outcome")
+	if err != nil {
+		return answer, err
+	}
+	answer.Proof, err = wire.Marshal(proof)
+	return answer, err
+}
+
+// replace writes the delivered subscription into the UICC (P8c.8). Each file has
+// its intent and outcome in the journal; one that was cut in between is written
+// again, which the guard proves by reading back, so that a change that was begun
+// is always finished.
+func (m *Machine) replace(ctx context.Context, _ wire.Peer, req wire.OrderRequest) (wire.Empty, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, err := deliveries.Get(ctx, m.store, req.Order)
+	if err != nil {
+		return wire.Empty{}, fmt.Errorf("no package was delivered for this order: %w", err)
+	}
+	return wire.Empty{}, m.replaceFiles(ctx, req.Order, d)
+}
