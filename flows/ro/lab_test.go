@@ -33,24 +33,18 @@ type lab struct {
 	subscriber *subscriber.Subscriber
 	machine    *flowtest.Machine
 	pcids      map[string]wire.PCID
+
+	engine     *engine.Engine
+	engineFile string
+	change     func(*ro.Config)
 }
 
 func newLab(t *testing.T, change func(*ro.Config)) *lab {
 	l := &lab{Lab: wiretest.New(t), sho: map[string]*sho.SHO{}, pcids: map[string]wire.PCID{}}
 	l.pva = flowtest.NewPVA(l.Lab)
 	l.supplier = l.Script("supplier", nil)
-	e, err := engine.Open(t.Context(), filepath.Join(t.TempDir(), "engine.db"), engine.Options{Backoff: wire.Backoff{Attempts: 1}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.store = l.open()
-	config := ro.Config{NodeConfig: l.Config("ro"), Store: l.store, Engine: e, PLMN: "99970", VNO: "vno", PVA: "pva"}
-	if change != nil {
-		change(&config)
-	}
-	l.ro = ro.New(config)
-	l.start(l.ro)
-	t.Cleanup(func() { _ = e.Close() })
+	l.store, l.engineFile, l.change = l.open(), filepath.Join(t.TempDir(), "engine.db"), change
+	l.openRO(t.Context(), nil)
 	if err := l.ro.Launch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -68,6 +62,22 @@ func newLab(t *testing.T, change func(*ro.Config)) *lab {
 	l.machine.New = l.imsi
 	l.pva.Supply(l.machine.Platform(machine))
 	return l
+}
+
+// openRO opens the RO over its store; ctx is that of its engine.
+func (l *lab) openRO(ctx context.Context, onPoint func(string)) {
+	l.T.Helper()
+	e, err := engine.Open(ctx, l.engineFile, engine.Options{Backoff: wire.Backoff{Attempts: 1}, OnPoint: onPoint})
+	if err != nil {
+		l.T.Fatal(err)
+	}
+	config := ro.Config{NodeConfig: l.Config("ro"), Store: l.store, Engine: e, PLMN: "99970", VNO: "vno", PVA: "pva"}
+	if l.change != nil {
+		l.change(&config)
+	}
+	l.ro, l.engine = ro.New(config), e
+	l.start(l.ro)
+	l.T.Cleanup(func() { _ = e.Close() })
 }
 
 // role is what every role has in common.

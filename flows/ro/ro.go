@@ -138,7 +138,8 @@ func (r *RO) procedure(j job) engine.Procedure[job, Result] {
 	return r.first
 }
 
-// begin starts a job, once; before Launch it waits for that.
+// begin starts a job, once. Before Launch it waits for that, and when the engine
+// closes, for the next one.
 func (r *RO) begin(ctx context.Context, j job) error {
 	r.mu.Lock()
 	if !r.launched {
@@ -147,7 +148,10 @@ func (r *RO) begin(ctx context.Context, j job) error {
 		return nil
 	}
 	r.mu.Unlock()
-	return r.procedure(j).Start(ctx, j.Order, j)
+	if err := r.procedure(j).Start(ctx, j.Order, j); !errors.Is(err, engine.ErrInterrupted) {
+		return err
+	}
+	return nil
 }
 
 // Wait waits for an order's end. A first provisioning begins when the machine
