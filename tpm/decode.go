@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-tpm/tpm2"
 )
 
-// ErrStructure: bytes that should be a TPM structure are none.
+// ErrStructure means that bytes which should be a TPM structure are none.
 var ErrStructure = errors.New("not the TPM structure that was expected")
 
 // Decode reads a TPM structure that came over a wire. It is strict: the bytes

@@ -31,7 +31,7 @@ func (r Range) String() string {
 // first persistent handles of a range are those of EK, AK, SRK, TRE key and DEK.
 func (r Range) EK() tpm2.TPMHandle { return r.Persistent }
 
-// ErrRange: a Range that holds no handles of the owner, or too few.
+// ErrRange is for a Range that holds no handles of the owner, or too few.
 var ErrRange = errors.New("bad range of handles: NV indices lie in 0x01000000-0x01bfffff, persistent handles of the owner in 0x81000000-0x817fffff, and 16 and 8 are needed")
 
 func (r Range) valid() error {
@@ -52,7 +52,7 @@ type Occupant struct {
 	What   string // as "NV index of 8 bytes", "ECC key"
 }
 
-// OccupiedError: a range that we wanted for ourselves is not free.
+// OccupiedError means that a range which we wanted for ourselves is not free.
 type OccupiedError struct{ Occupants []Occupant }
 
 // Error names what is there.
@@ -64,7 +64,7 @@ func (e *OccupiedError) Error() string {
 	return "range of handles is not free: " + strings.Join(list, ", ") + "; choose another range, or remove them if they are left of an earlier lab"
 }
 
-// ErrNotClaimed: a handle of the range was asked for before Claim.
+// ErrNotClaimed means that a handle of the range was asked for before Claim.
 var ErrNotClaimed = errors.New("the range of handles is not claimed yet, or the handle lies outside")
 
 // Range is the range of this TPM.

@@ -6,10 +6,10 @@ import (
 	"github.com/google/go-tpm/tpm2"
 )
 
-// ErrNoIndex: the NV index does not exist.
+// ErrNoIndex means that the NV index does not exist.
 var ErrNoIndex = errors.New("no such NV index")
 
-// ErrNoObject: there is no object at the handle.
+// ErrNoObject means that there is no object at the handle.
 var ErrNoObject = errors.New("no object at this handle")
 
 const nvPiece = 512 // bytes; every TPM gives as many at once

@@ -27,7 +27,7 @@ type Exchange struct {
 
 const headerLen = 10 // tag, size, command or response code
 
-// ErrCommand: the bytes are no TPM command, nothing was sent.
+// ErrCommand means that the bytes are no TPM command; nothing was sent.
 var ErrCommand = errors.New("not a TPM command")
 
 // Send sends one command and returns its answer, whatever its response code. It

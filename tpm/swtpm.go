@@ -24,7 +24,7 @@ const (
 	logFile  = "swtpm.log" // what swtpm printed
 )
 
-// InUseError: another process has the folder of a swtpm: URI open.
+// InUseError means that another process has the folder of a swtpm: URI open.
 type InUseError struct {
 	Dir string
 	PID int // of the holder; 0 if unknown

@@ -2,7 +2,10 @@ package attest_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"slices"
 	"strings"
@@ -117,13 +120,13 @@ func TestRefusals(t *testing.T) {
 		{"a key that is no AK", func(v *attest.Verifier, _ *attest.Evidence, _ *attest.Request) { v.AK = m.tre.Key.Bytes() }, attest.CheckSignature, -1},
 		{"changed quote", func(_ *attest.Verifier, e *attest.Evidence, _ *attest.Request) { e.Quote = flip(e.Quote) }, attest.CheckSignature, -1},
 		{"no signature", func(_ *attest.Verifier, e *attest.Evidence, _ *attest.Request) { e.Signature = nil }, attest.CheckSignature, -1},
-		{"certification as quote", func(_ *attest.Verifier, e *attest.Evidence, r *attest.Request) { certify(t, m, e, *r) }, attest.CheckStatement, -1},
+		{"certification as quote", func(_ *attest.Verifier, e *attest.Evidence, _ *attest.Request) { certify(t, m, e) }, attest.CheckStatement, -1},
 		{"PCR missing in the quote", func(_ *attest.Verifier, e *attest.Evidence, r *attest.Request) {
 			less := *r
 			less.PCRs = []int{0, 2, 4, 7, 8, 14}
 			*e = m.collect(t, less)
 		}, attest.CheckSelection, 9},
-		{"another bank", func(_ *attest.Verifier, e *attest.Evidence, r *attest.Request) { wrongBank(t, m, e, *r) }, attest.CheckSelection, -1},
+		{"another bank", func(_ *attest.Verifier, e *attest.Evidence, _ *attest.Request) { wrongBank(t, m, e) }, attest.CheckSelection, -1},
 		{"altered PCR value", func(_ *attest.Verifier, e *attest.Evidence, _ *attest.Request) {
 			e.PCRs = slices.Clone(e.PCRs)
 			e.PCRs[3].Value[0] ^= 1
@@ -186,7 +189,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func certify(t *testing.T, m machine, e *attest.Evidence, r attest.Request) {
+func certify(t *testing.T, m machine, e *attest.Evidence) {
 	t.Helper()
 	quote, err := tpm.Decode[tpm2.TPMSAttest](e.Quote)
 	if err != nil {
@@ -200,7 +203,7 @@ func certify(t *testing.T, m machine, e *attest.Evidence, r attest.Request) {
 }
 
 // wrongBank quotes PCRs of a bank that the TPM does not have.
-func wrongBank(t *testing.T, m machine, e *attest.Evidence, r attest.Request) {
+func wrongBank(t *testing.T, m machine, e *attest.Evidence) {
 	t.Helper()
 	quote, err := tpm.Decode[tpm2.TPMSAttest](e.Quote)
 	if err != nil {
@@ -358,16 +361,18 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// FuzzAttest begins with evidence that a key in software made: no process of the
+// fuzzer needs a TPM. The verifier would affirm it.
 func FuzzAttest(f *testing.F) {
-	m := newMachine(f, tpmtest.Open(f))
-	r := newRequest(f)
-	e := m.collect(f, r)
+	e, verifier, r := softwareEvidence(f)
+	if v := verifier.Appraise(e, r); v.Tier != attest.Affirming {
+		f.Fatal(v.Err())
+	}
 	b, err := e.Marshal()
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b)
-	verifier := m.verifier()
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := attest.Parse(b)
 		if err != nil {
@@ -378,6 +383,47 @@ func FuzzAttest(f *testing.F) {
 		}
 		_ = verifier.Appraise(e, r)
 	})
+}
+
+func softwareEvidence(t testing.TB) (attest.Evidence, attest.Verifier, attest.Request) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	point, err := key.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ak := tpm2.TPMTPublic{Type: tpm2.TPMAlgECC, NameAlg: tpm2.TPMAlgSHA256,
+		ObjectAttributes: tpm2.TPMAObject{FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true, Restricted: true, SignEncrypt: true},
+		Parameters: tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{Symmetric: tpm2.TPMTSymDefObject{Algorithm: tpm2.TPMAlgNull},
+			Scheme: tpm2.TPMTECCScheme{Scheme: tpm2.TPMAlgECDSA,
+				Details: tpm2.NewTPMUAsymScheme(tpm2.TPMAlgECDSA, &tpm2.TPMSSigSchemeECDSA{HashAlg: tpm2.TPMAlgSHA256})},
+			CurveID: tpm2.TPMECCNistP256, KDF: tpm2.TPMTKDFScheme{Scheme: tpm2.TPMAlgNull}}),
+		Unique: tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{
+			X: tpm2.TPM2BECCParameter{Buffer: point[1:33]}, Y: tpm2.TPM2BECCParameter{Buffer: point[33:]}})}
+	r := attest.Request{Nonce: make([]byte, 32), Exporter: make([]byte, 32)}
+	log := measure.CannedBoot()
+	e := attest.Evidence{AK: []byte("name"), Log: log.Bytes()}
+	values := sha256.New()
+	for _, pcr := range attest.DefaultPCRs() {
+		v := log.Replay()[pcr]
+		e.PCRs = append(e.PCRs, attest.PCRValue{PCR: pcr, Value: v})
+		values.Write(v[:])
+	}
+	challenge := sha256.Sum256(append([]byte("tre-attest/1"), make([]byte, 64)...))
+	e.Quote = tpm2.Marshal(tpm2.TPMSAttest{Magic: tpm2.TPMGeneratedValue, Type: tpm2.TPMSTAttestQuote, ExtraData: tpm2.TPM2BData{Buffer: challenge[:]},
+		Attested: tpm2.NewTPMUAttest(tpm2.TPMSTAttestQuote, &tpm2.TPMSQuoteInfo{
+			PCRSelect: measure.Selection(attest.DefaultPCRs()...), PCRDigest: tpm2.TPM2BDigest{Buffer: values.Sum(nil)}})})
+	digest := sha256.Sum256(e.Quote)
+	rr, ss, err := ecdsa.Sign(rand.Reader, key, digest[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Signature = tpm2.Marshal(tpm2.TPMTSignature{SigAlg: tpm2.TPMAlgECDSA, Signature: tpm2.NewTPMUSignature(tpm2.TPMAlgECDSA, &tpm2.TPMSSignatureECC{
+		Hash: tpm2.TPMAlgSHA256, SignatureR: tpm2.TPM2BECCParameter{Buffer: rr.Bytes()}, SignatureS: tpm2.TPM2BECCParameter{Buffer: ss.Bytes()}})})
+	return e, attest.Verifier{AK: tpm2.Marshal(ak), Reference: measure.Derive("b", log, attest.DefaultPCRs()...)}, r
 }
 
 func BenchmarkCollect(b *testing.B) {

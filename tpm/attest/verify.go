@@ -168,7 +168,7 @@ func (a *appraisal) verdict() Verdict {
 
 func countersOf(a *tpm2.TPMSAttest) Counters {
 	c := a.ClockInfo
-	return Counters{Reset: c.ResetCount, Restart: c.RestartCount, Clock: c.Clock, Safe: bool(c.Safe)}
+	return Counters{Reset: c.ResetCount, Restart: c.RestartCount, Clock: c.Clock, Safe: c.Safe}
 }
 
 // statement checks that the AK made this quote for this request; nil if not.

@@ -12,8 +12,8 @@ import (
 	"mcim/tpm"
 )
 
-// ErrAK: the key is not fit to attest: it could sign what the TPM did not make,
-// or leave the TPM.
+// ErrAK means that a key is not fit to attest: it could sign what the TPM did not
+// make, or leave the TPM.
 var ErrAK = errors.New("not an attestation key")
 
 // CheckAK reads the encoded TPMT_PUBLIC of an AK and checks each attribute on

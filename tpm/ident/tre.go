@@ -19,7 +19,8 @@ const (
 	placeDEK
 )
 
-// ErrIncomplete: not all keys of the TRE are in the TPM; CreateTRE makes them.
+// ErrIncomplete means that not all keys of the TRE are in the TPM; CreateTRE
+// makes them.
 var ErrIncomplete = errors.New("the TPM does not hold all keys of the TRE: supply the machine first")
 
 // Key is a persistent key of the TRE.

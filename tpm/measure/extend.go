@@ -10,11 +10,11 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 )
 
-// ErrState: a PCR holds something that the log does not explain. Only a restart
-// of the TPM brings it back.
+// ErrState means that a PCR holds something which the log does not explain. Only
+// a restart of the TPM brings it back.
 var ErrState = errors.New("the PCR holds measurements that are not in the log")
 
-// ErrBank: the TPM has no SHA-256 bank for a PCR.
+// ErrBank means that the TPM has no SHA-256 bank for a PCR.
 var ErrBank = errors.New("the TPM has no SHA-256 bank")
 
 // Extend plays the events of the given PCRs (none given: all of the log) into

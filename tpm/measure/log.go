@@ -26,7 +26,7 @@ const (
 	maxBanks  = 16
 )
 
-// ErrLog: the bytes are no crypto-agile event log, or one without SHA-256.
+// ErrLog means that bytes are no crypto-agile event log, or one without SHA-256.
 var ErrLog = errors.New("not an event log with SHA-256 digests")
 
 // Bank is one digest algorithm of a log.

@@ -24,7 +24,7 @@ type PCRReference struct {
 	Locality byte `cbor:"3,keyasint,omitempty"`
 }
 
-// ErrReference: bytes that are no reference values.
+// ErrReference is for bytes that are no reference values.
 var ErrReference = errors.New("not reference values")
 
 // Derive takes the reference values of the given PCRs from the log of a machine
