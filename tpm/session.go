@@ -69,7 +69,15 @@ func (t *TPM) Policy(d Direction, run PolicyRun, opts ...tpm2.AuthOption) tpm2.S
 	if err != nil {
 		return noSession{tpm2.PasswordAuth(nil), err}
 	}
-	return tpm2.Policy(sessionHash, nonceLen, run, t.saltedTo(ek, d, opts)...)
+	// A policy that fails leaves the session in the TPM, which holds only three.
+	flushing := func(tpm transport.TPM, session tpm2.TPMISHPolicy, nonce tpm2.TPM2BNonce) error {
+		err := run(tpm, session, nonce)
+		if err != nil {
+			err = errors.Join(err, t.Flush(session))
+		}
+		return err
+	}
+	return tpm2.Policy(sessionHash, nonceLen, flushing, t.saltedTo(ek, d, opts)...)
 }
 
 // Kept is a session that lives for many commands: the salt is spent once. It

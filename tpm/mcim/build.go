@@ -262,6 +262,7 @@ func sign(signer crypto.Signer, c *payload) (*Package, error) {
 	if err := m.Sign(rand.Reader, nil, coseSigner); err != nil {
 		return nil, fmt.Errorf("sign package: %w", err)
 	}
+	toLowS(m.Signature)
 	p := &Package{payload: signed, message: m}
 	if err := p.parse(); err != nil {
 		return nil, err

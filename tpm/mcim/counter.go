@@ -90,7 +90,7 @@ func (c counter) firstIncrement() error {
 // read gives the value, from an answer that the session authenticates.
 func (c counter) read() (uint64, error) {
 	var value uint64
-	err := c.m.counters.Use(nil, func(s tpm2.Session) error {
+	err := c.m.count(func(s tpm2.Session) error {
 		rsp, err := tpm2.NVRead{
 			AuthHandle: tpm2.AuthHandle{Handle: c.index, Name: c.name, Auth: s},
 			NVIndex:    c.handle(),
@@ -110,7 +110,7 @@ func (c counter) read() (uint64, error) {
 
 // increment takes one step. After an error the value is unknown.
 func (c counter) increment() error {
-	return c.m.counters.Use(nil, func(s tpm2.Session) error {
+	return c.m.count(func(s tpm2.Session) error {
 		_, err := tpm2.NVIncrement{
 			AuthHandle: tpm2.AuthHandle{Handle: c.index, Name: c.name, Auth: s},
 			NVIndex:    c.handle(),

@@ -17,6 +17,7 @@ import (
 	"mcim/apdu/secret"
 	"mcim/card/aka"
 	"mcim/tpm"
+	"mcim/tpm/ident"
 	"mcim/tpm/policy"
 	"mcim/tpm/tpmtest"
 )
@@ -529,7 +530,7 @@ func TestNotProvisioned(t *testing.T) {
 	if err := l.store.Provision(); err != nil {
 		t.Fatal(err)
 	}
-	l.cfg.Dir = t.TempDir()
+	l.cfg.Dir = tempDir(t)
 	l.reopen()
 	wantIs(t, second(l.store.Slots()), ErrRollback) // the counters are there, the files are not
 }
@@ -546,5 +547,35 @@ func TestBodyForDisclosedKeyNeedsTheSwitch(t *testing.T) {
 	wantIs(t, err, ErrBody)
 	if l.state(1) != Empty {
 		t.Errorf("slot is %s", l.state(1))
+	}
+}
+
+func TestDEKOnlyInItsPlatformState(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	again, err := DEKOptions(l.tpm, l.cfg.Dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ident.OpenTRE(l.tpm, again); err != nil {
+		t.Fatal(err)
+	}
+	l.extend(7)
+	peer, err := ecdh.P256().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 4 { // a refusal must not use up the TPM's sessions
+		_, err = l.store.m.dek.ECDH(peer.PublicKey())
+		wantIs(t, err, policy.ErrRefused)
+	}
+	if err := os.WriteFile(filepath.Join(l.cfg.Dir, dekFile), []byte{1}, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := DEKOptions(l.tpm, l.cfg.Dir, nil); err == nil {
+		t.Error("a damaged file: no error")
+	}
+	if _, err := DEKOptions(l.tpm, tempDir(t), []int{23}); !errors.Is(err, policy.ErrPCRs) {
+		t.Errorf("resettable PCR: %v", err)
 	}
 }

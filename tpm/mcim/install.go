@@ -1,6 +1,7 @@
 package mcim
 
 import (
+	"crypto/ecdh"
 	"errors"
 	"fmt"
 	"time"
@@ -111,11 +112,16 @@ func (s *Store) unpack(p *Package, nonce []byte) (*Receipt, *content, error) {
 	return receipt, c, nil
 }
 
+// openBody opens the body and tells a body that cannot be opened from a TPM that
+// fails to help.
 func (s *Store) openBody(p *Package) (*body, error) {
-	b, err := s.decrypt(p)
-	var rc tpm2.TPMRC
-	if errors.As(err, &rc) {
-		return nil, fmt.Errorf("open body in the TPM: %w", err)
+	key := &exchanger{KeyExchanger: s.m.dek}
+	if s.cfg.Weak.BodyKey != nil {
+		key.KeyExchanger = s.cfg.Weak.BodyKey
+	}
+	b, err := openBody(key, p.header, p.body)
+	if key.err != nil {
+		return nil, fmt.Errorf("open body in the TPM: %w", key.err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBody, err)
@@ -126,12 +132,16 @@ func (s *Store) openBody(p *Package) (*body, error) {
 	return b, nil
 }
 
-func (s *Store) decrypt(p *Package) (*body, error) {
-	key := s.m.dek
-	if s.cfg.Weak.BodyKey != nil {
-		key = s.cfg.Weak.BodyKey
-	}
-	return openBody(key, p.header, p.body)
+// exchanger remembers the error of the key agreement.
+type exchanger struct {
+	ecdh.KeyExchanger
+	err error
+}
+
+// ECDH implements ecdh.KeyExchanger.
+func (e *exchanger) ECDH(remote *ecdh.PublicKey) (secret []byte, err error) {
+	secret, e.err = e.KeyExchanger.ECDH(remote)
+	return secret, e.err
 }
 
 // put makes c the content of slot n. The file of sequence numbers is written

@@ -23,6 +23,16 @@ type machine struct {
 	akCert   [sha256.Size]byte
 }
 
+// count runs a command on a counter. A session that failed is not used again,
+// whatever the reason: the two ends may have different nonces.
+func (m *machine) count(command func(tpm2.Session) error) error {
+	err := m.counters.Use(nil, command)
+	if err != nil {
+		_ = m.counters.Close() // the cause counts
+	}
+	return err
+}
+
 // parent is the SRK, in a session that encrypts the first parameters.
 func (m *machine) parent() tpm2.AuthHandle {
 	return m.keys.SRK.Auth(m.tpm.Session(tpm.InOut))

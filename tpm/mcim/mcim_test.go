@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"io/fs"
 	"os"
@@ -36,6 +37,22 @@ func random(t testing.TB, n int) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// tempDir is a folder in memory, where there is one: the tests are about the
+// order of what is written, and sync thousands of times.
+func tempDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "mcim")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 func newSigner(t testing.TB) *ecdsa.PrivateKey {
@@ -104,13 +121,18 @@ func newLabOn(t testing.TB, m *tpm.TPM) *lab {
 // newBareLab is a machine with keys but without store.
 func newBareLab(t testing.TB, m *tpm.TPM) *lab {
 	t.Helper()
-	tre, err := ident.CreateTRE(m, ident.Options{})
+	dir := tempDir(t)
+	opts, err := DEKOptions(m, dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tre, err := ident.CreateTRE(m, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	l := &lab{TB: t, tpm: m, tre: tre, signer: newSigner(t)}
 	l.cfg = Config{
-		Dir:     t.TempDir(),
+		Dir:     dir,
 		Issuers: map[string]*ecdsa.PublicKey{issuer: &l.signer.PublicKey},
 		Build:   build,
 		AKCert:  [32]byte(random(t, 32)),
@@ -263,7 +285,7 @@ func (l *lab) extend(pcr int) {
 // copyDir is what a thief or a backup has of the machine's folder.
 func copyDir(t testing.TB, from string) (dir string) {
 	t.Helper()
-	dir = t.TempDir()
+	dir = tempDir(t)
 	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
 		t.Fatal(err)
 	}
@@ -301,4 +323,15 @@ func wantIs(t testing.TB, err, want error) {
 	if !errors.Is(err, want) {
 		t.Errorf("got %v, want %v", err, want)
 	}
+}
+
+func secretOf(b []byte) secret.Bytes { return secret.New(b) }
+
+func rsaSigner(t testing.TB) *rsa.PrivateKey {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }

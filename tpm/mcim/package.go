@@ -3,9 +3,11 @@ package mcim
 import (
 	"bytes"
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math/big"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -103,6 +105,9 @@ func ParsePackage(b []byte) (*Package, error) {
 	if err := m.UnmarshalCBOR(b); err != nil {
 		return nil, fmt.Errorf("%w: COSE_Sign1: %w", ErrPackage, err)
 	}
+	if !lowS(m.Signature) {
+		return nil, fmt.Errorf("%w: its signature is not in the one permitted form", ErrPackage)
+	}
 	m.Headers = packageHeaders()
 	again, err := m.MarshalCBOR()
 	if err != nil || !bytes.Equal(again, b) {
@@ -162,6 +167,27 @@ func objectName(public *tpm2.TPMTPublic) (tpm2.TPM2BName, error) {
 		return tpm2.TPM2BName{}, fmt.Errorf("%w: name of a public area: %w", ErrPackage, err)
 	}
 	return *name, nil
+}
+
+// halfOrder is half of the order of P-256, rounded down: of the two signatures
+// (r, s) and (r, n-s) that are equally valid only the one with the smaller s is
+// permitted.
+func halfOrder() *big.Int { return new(big.Int).Rsh(elliptic.P256().Params().N, 1) }
+
+// sSize is the length of each half of an ES256 signature in bytes.
+const sSize = 32
+
+func lowS(signature []byte) bool {
+	return len(signature) == 2*sSize && new(big.Int).SetBytes(signature[sSize:]).Cmp(halfOrder()) <= 0
+}
+
+// toLowS brings a signature into the permitted form.
+func toLowS(signature []byte) {
+	if lowS(signature) {
+		return
+	}
+	s := new(big.Int).SetBytes(signature[sSize:])
+	s.Sub(elliptic.P256().Params().N, s).FillBytes(signature[sSize:])
 }
 
 // verify checks the signature with the issuer's key.

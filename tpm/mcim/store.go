@@ -137,7 +137,7 @@ func (s *Store) Provision() error {
 		return err
 	}
 	if used {
-		for _, c := range append(s.epoch[:], s.tre) {
+		for _, c := range s.epoch {
 			if err := c.increment(); err != nil {
 				return err
 			}
