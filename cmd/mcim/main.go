@@ -35,6 +35,7 @@ Exit codes: 0 pass, 1 a check failed, 2 usage (bad flag or file), 3 environment 
 type cli struct {
 	JSON bool `help:"Print the result as one JSON document." name:"json"`
 
+	Doctor  doctorCmd  `cmd:"" help:"Check pcscd, permission, reader, card, swtpm and TPM, and name each fix."`
 	Readers readersCmd `cmd:"" help:"List the PC/SC readers and the cards in them."`
 	Card    cardCmd    `cmd:"" help:"Read a card."`
 	Emulate emulateCmd `cmd:"" help:"Play a software UICC into pcscd until interrupted."`
@@ -123,6 +124,10 @@ func command(err error) string {
 // failed: exit code 1 and nothing more to say.
 var errFailed = errors.New("a check failed")
 
+// errNotReady ends a command whose result, already printed, is that something
+// is missing on this machine: exit code 3 and nothing more to say.
+var errNotReady = errors.New("the machine is not ready")
+
 // usageError is a mistake of the caller: a bad flag or file.
 type usageError struct{ error }
 
@@ -150,7 +155,7 @@ func exitCode(err error) int {
 // report prints err and gives the exit code that fits it.
 func report(stderr io.Writer, err error) int {
 	code := exitCode(err)
-	if err != nil && !errors.Is(err, errFailed) {
+	if err != nil && !errors.Is(err, errFailed) && !errors.Is(err, errNotReady) {
 		_, _ = fmt.Fprintf(stderr, "mcim: error: %s\n", strings.ReplaceAll(err.Error(), "\n", " "))
 	}
 	return code
