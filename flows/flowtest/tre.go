@@ -16,6 +16,7 @@ import (
 
 	"mcim/flows/wire"
 	"mcim/tpm/mcim"
+	"mcim/tpm/measure"
 	"mcim/tpm/policy"
 )
 
@@ -53,9 +54,10 @@ func (tre *TRE) Platform(machine string) wire.Platform {
 		DEK:     tre.public(tre.dek, tpm2.TPMAObject{Decrypt: true}, tpm2.TPMTECCScheme{Scheme: tpm2.TPMAlgNull}, nil),
 		Slots:   map[int]uint32{},
 		Build:   "test",
-		Reference: map[int][]byte{
-			0: make([]byte, sha256.Size), 7: make([]byte, sha256.Size),
-		},
+	}
+	var err error
+	if p.Reference, err = measure.Derive(p.Build, measure.CannedBoot(), measure.PolicyPCRs()...).Bytes(); err != nil {
+		tre.T.Error(err)
 	}
 	for slot := range mcim.SlotCount {
 		p.Slots[slot] = index(slot)

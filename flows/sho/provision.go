@@ -11,6 +11,7 @@ import (
 	"mcim/flows/store"
 	"mcim/flows/wire"
 	"mcim/tpm/mcim"
+	"mcim/tpm/measure"
 	"mcim/tpm/policy"
 )
 
@@ -159,14 +160,11 @@ func (s *SHO) build(ctx context.Context, sub subscription, target mcim.Target, p
 
 // stateOf is the platform state of the supplier's reference values.
 func stateOf(p wire.Platform) (policy.Platform, error) {
-	values := make(map[int][sha256.Size]byte, len(p.Reference))
-	for n, v := range p.Reference {
-		if len(v) != sha256.Size {
-			return policy.Platform{}, wire.Refuse("", "the reference value of PCR %d is no SHA-256 value", n)
-		}
-		values[n] = [sha256.Size]byte(v)
+	reference, err := measure.ParseReference(p.Reference)
+	if err != nil {
+		return policy.Platform{}, wire.Refuse("", "statement on the platform: %w", err)
 	}
-	return policy.NewPlatform(values)
+	return policy.NewPlatform(reference.Values())
 }
 
 // result takes the TRE's receipt: only then the subscription becomes active

@@ -16,7 +16,7 @@ import (
 const (
 	pcid    = "999700000000001"
 	imsi    = "001010000000001"
-	machine = "m2me-1"
+	machine = "m2me/1"
 )
 
 // world is a VNO among scripted parties.
@@ -133,7 +133,7 @@ func TestAttachIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = w.answer(w.Script("m2me-2", nil), "P2.7", wire.AnswerRequest{Session: c.Session, RES: want(1)})
+	_, err = w.answer(w.Script("m2me/2", nil), "P2.7", wire.AnswerRequest{Session: c.Session, RES: want(1)})
 	wiretest.Refused(t, err, wire.ErrRefused, "P2.7")
 	_, err = w.answer(w.machine, "P2.7", wire.AnswerRequest{Session: c.Session, RES: want(9)})
 	wiretest.Refused(t, err, wire.ErrRefused, "P2.7")
@@ -145,7 +145,7 @@ func TestAttachIsRefused(t *testing.T) {
 	wiretest.Refused(t, err, wire.ErrRefused, "P2.7")
 
 	w.attached("P2.7", pcid)
-	_, err = w.attach(w.Script("m2me-3", nil), "P2.3", pcid)
+	_, err = w.attach(w.Script("m2me/3", nil), "P2.3", pcid)
 	wiretest.Refused(t, err, wire.ErrRefused, "P2.3")
 }
 

@@ -49,8 +49,8 @@ const (
 	PathClose   Route[CloseRequest, Empty]       = "/sho/close" // RO -> old SHO (Ds), P8a.14
 )
 
-// Kinds of roles (RoleKind); the part after the "-" tells the operators, and the
-// machines by their serial numbers, apart.
+// Kinds of roles (RoleKind). Operators are told apart by the part after a "-",
+// machines by their serial number after a "/".
 const (
 	KindSupplier   = "supplier"
 	KindRO         = "ro"
@@ -60,18 +60,19 @@ const (
 	KindSubscriber = "subscriber"
 	KindMachine    = "m2me"    // with the key of its TRE
 	KindFactory    = "factory" // a machine on the supplier's bench, before P1.6
+	KindAK         = "ak"      // of the AK of a TRE
 )
 
 // MachineRole is the role name of the machine with a serial number. This name is
 // what "machine" means in every message.
-func MachineRole(serial string) string { return KindMachine + "-" + serial }
+func MachineRole(serial string) string { return KindMachine + "/" + serial }
 
 // AKRole is the name in the certificate of the machine's AK, which speaks to
 // nobody.
-func AKRole(serial string) string { return "ak-" + serial }
+func AKRole(serial string) string { return KindAK + "/" + serial }
 
 // FactoryRole is the role name of that machine on the supplier's bench.
-func FactoryRole(serial string) string { return KindFactory + "-" + serial }
+func FactoryRole(serial string) string { return KindFactory + "/" + serial }
 
 // Types of the signed messages, the content type of their COSE_Sign1.
 const (
@@ -211,7 +212,7 @@ type Platform struct {
 	DEK       []byte         `cbor:"dek"`       // TPMT_PUBLIC
 	Slots     map[int]uint32 `cbor:"slots"`     // NV index of the epoch counter, by slot
 	Build     string         `cbor:"build"`     // name of the reference values
-	Reference map[int][]byte `cbor:"reference"` // PCR index to its SHA-256 value
+	Reference []byte         `cbor:"reference"` // CBOR measure.Reference of that build, over the PCRs of the policy
 	Made      time.Time      `cbor:"made"`
 }
 
