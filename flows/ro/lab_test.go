@@ -18,7 +18,7 @@ import (
 	"mcim/flows/wire/wiretest"
 )
 
-const machine = "m2me-1"
+const machine = "m2me/1"
 
 // lab is an RO among real home operators, a real VNO and a real subscriber, with a
 // scripted supplier, PVA and machine.
@@ -39,7 +39,7 @@ type lab struct {
 	change     func(*ro.Config)
 }
 
-func newLab(t *testing.T, change func(*ro.Config)) *lab {
+func newLab(t testing.TB, change func(*ro.Config)) *lab {
 	l := &lab{Lab: wiretest.New(t), sho: map[string]*sho.SHO{}, pcids: map[string]wire.PCID{}}
 	l.pva = flowtest.NewPVA(l.Lab)
 	l.supplier = l.Script("supplier", nil)

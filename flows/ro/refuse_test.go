@@ -89,7 +89,7 @@ func TestMachineWithoutOrderIsRefused(t *testing.T) {
 func TestMachineMaySpeakForItselfAlone(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, nil)
-	other := l.Script("m2me-2", nil)
+	other := l.Script("m2me/2", nil)
 	_, err := wire.Ask(wire.At(t.Context(), "P4.1"), other.Contacts, "ro", wire.PathContact, wire.ContactRequest{Machine: machine})
 	wiretest.Refused(t, err, wire.ErrRefused, "P4.2")
 }
@@ -158,7 +158,7 @@ func TestVerdictThatProvesNothingEndsTheOrder(t *testing.T) {
 		step  string
 	}{
 		"negative":              {func(l *lab) { l.pva.Failed = []string{"PCR 4 differs"} }, "P5c"},
-		"of another machine":    {func(l *lab) { l.pva.Change = func(v *wire.Verdict) { v.Machine = "m2me-2" } }, "P4.8"},
+		"of another machine":    {func(l *lab) { l.pva.Change = func(v *wire.Verdict) { v.Machine = "m2me/2" } }, "P4.8"},
 		"for another requester": {func(l *lab) { l.pva.Change = func(v *wire.Verdict) { v.Requester = "sho-b" } }, "P4.8"},
 		"for another order":     {func(l *lab) { l.pva.Change = func(v *wire.Verdict) { v.Purpose = "x" } }, "P4.8"},
 		"of another validation": {func(l *lab) { l.pva.Change = func(v *wire.Verdict) { v.Validation = "x" } }, "P4.8"},
