@@ -216,6 +216,9 @@ func (i *inspection) kind(ctx context.Context) error {
 		i.info.Kind = "SIM of class A0"
 		return lost
 	}
+	if i.faults > 1 { // not refused, but without an answer in both classes
+		return fmt.Errorf("the card answers nothing after its ATR: %w", err)
+	}
 	i.gsm = false
 	i.mute = "neither a UICC (" + why + ") nor a SIM of class A0 (" + gsmWhy + ")"
 	return nil

@@ -160,7 +160,7 @@ func (i *inspection) application(ctx context.Context, n, length int) (more bool,
 		return true, nil
 	}
 	if why, lost := i.judge(ctx, err); why != "" || lost != nil {
-		i.info.ApplicationsWhy = fmt.Sprintf("record %d: %s", n, why)
+		i.damagedRecord(n, why)
 		return lost == nil && errors.Is(err, uicc.ErrDirRecord), lost
 	}
 	if bytes.HasPrefix(d.AID, usim.AIDPrefix()) && len(i.usim) == len(usim.AIDPrefix()) {
@@ -168,6 +168,13 @@ func (i *inspection) application(ctx context.Context, n, length int) (more bool,
 	}
 	i.info.Applications = append(i.info.Applications, Application{hex.EncodeToString(d.AID), applicationKind(d.AID), d.Label})
 	return true, nil
+}
+
+func (i *inspection) damagedRecord(n int, why string) {
+	if i.info.ApplicationsWhy != "" {
+		i.info.ApplicationsWhy += "; "
+	}
+	i.info.ApplicationsWhy += fmt.Sprintf("record %d: %s", n, why)
 }
 
 // applicationKind names an application by RID and application code (TS 101 220,
