@@ -26,6 +26,7 @@ type EK struct {
 	Name        tpm2.TPM2BName
 	Public      tpm2.TPMTPublic
 	Certificate []byte // DER as in NV, not verified
+	profile     ekProfile
 }
 
 // Pin names the key: the SHA-256 of its public area.
@@ -75,8 +76,8 @@ func highRange(curve tpm2.TPMECCCurve, hash tpm2.TPMAlgID, aesBits tpm2.TPMKeyBi
 }
 
 // EKs lists the endorsement keys that have a certificate in NV, best first. It
-// fails with ErrNoEK. A key that the maker did not make persistent is created
-// from its template and kept at Range.EK, for which the range must be claimed.
+// fails with ErrNoEK. A key that the maker did not make persistent has Handle 0:
+// LoadEK creates it.
 func (t *TPM) EKs() ([]EK, error) {
 	var list []EK
 	for _, p := range ekProfiles() {
@@ -87,7 +88,7 @@ func (t *TPM) EKs() ([]EK, error) {
 		if err != nil {
 			return nil, fmt.Errorf("EK certificate (%s): %w", p.name, err)
 		}
-		ek, err := t.loadEK(p)
+		ek, err := t.residentEK(p)
 		if err != nil {
 			return nil, fmt.Errorf("EK (%s): %w", p.name, err)
 		}
@@ -100,40 +101,52 @@ func (t *TPM) EKs() ([]EK, error) {
 	return list, nil
 }
 
-// loadEK finds the key at the handle of the maker, at ours, or creates it.
-func (t *TPM) loadEK(p ekProfile) (EK, error) {
+// residentEK finds the key at the handle of the maker or at ours; Handle 0 if it
+// is at neither.
+func (t *TPM) residentEK(p ekProfile) (EK, error) {
 	for _, h := range []tpm2.TPMHandle{p.persistent, t.opts.Range.EK()} {
 		pub, name, err := t.ReadPublic(h)
 		if err == nil && sameTemplate(pub, p.template) {
-			return EK{Type: p.name, Handle: h, Name: name, Public: pub}, nil
+			return EK{Type: p.name, Handle: h, Name: name, Public: pub, profile: p}, nil
 		}
 		if err != nil && !errors.Is(err, ErrNoObject) {
 			return EK{}, err
 		}
 	}
-	return t.createEK(p)
+	return EK{Type: p.name, profile: p}, nil
 }
 
-// createEK makes the key from its template. The session is a password one (the
-// auth value of the hierarchy is empty on such machines): there is no EK yet to
-// salt another one to.
-func (t *TPM) createEK(p ekProfile) (EK, error) {
+// LoadEK gives ek a handle. A key that is not persistent is created from its
+// template and kept at Range.EK, instead of another that was tried there; the
+// range must be claimed. The session is a password one: there is no EK yet to
+// salt another to.
+func (t *TPM) LoadEK(ek EK) (EK, error) {
+	if ek.Handle != 0 {
+		return ek, nil
+	}
 	h, err := t.Persistent(0)
 	if err != nil {
 		return EK{}, err
 	}
-	hierarchy := tpm2.AuthHandle{Handle: tpm2.TPMRHEndorsement, Auth: tpm2.PasswordAuth(t.opts.EndorsementAuth.Reveal())}
-	rsp, err := tpm2.CreatePrimary{PrimaryHandle: hierarchy, InPublic: tpm2.New2B(p.template)}.Execute(t)
-	if err != nil {
-		return EK{}, err
-	}
 	owner := tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(t.opts.OwnerAuth.Reveal())}
+	if _, name, err := t.ReadPublic(h); err == nil {
+		_, err = tpm2.EvictControl{Auth: owner, ObjectHandle: tpm2.NamedHandle{Handle: h, Name: name}, PersistentHandle: h}.Execute(t)
+		if err != nil {
+			return EK{}, err
+		}
+	}
+	hierarchy := tpm2.AuthHandle{Handle: tpm2.TPMRHEndorsement, Auth: tpm2.PasswordAuth(t.opts.EndorsementAuth.Reveal())}
+	rsp, err := tpm2.CreatePrimary{PrimaryHandle: hierarchy, InPublic: tpm2.New2B(ek.profile.template)}.Execute(t)
+	if err != nil {
+		return EK{}, fmt.Errorf("create EK (%s): %w", ek.Type, err)
+	}
 	_, err = tpm2.EvictControl{Auth: owner, ObjectHandle: tpm2.NamedHandle{Handle: rsp.ObjectHandle, Name: rsp.Name}, PersistentHandle: h}.Execute(t)
 	if err := errors.Join(err, t.Flush(rsp.ObjectHandle)); err != nil {
-		return EK{}, err
+		return EK{}, fmt.Errorf("keep EK (%s): %w", ek.Type, err)
 	}
-	pub, name, err := t.ReadPublic(h)
-	return EK{Type: p.name, Handle: h, Name: name, Public: pub}, err
+	ek.Public, ek.Name, err = t.ReadPublic(h)
+	ek.Handle = h
+	return ek, err
 }
 
 // sameTemplate tells whether a key was made from a template: all is equal but
@@ -169,7 +182,7 @@ func (t *TPM) findEK(pin []byte) (EK, error) {
 	return EK{}, ErrNotPinned
 }
 
-// PinEK makes ek the key to which every session is salted. Call it only with a
+// PinEK makes ek (of LoadEK) the key to which every session is salted. Call it only with a
 // key whose certificate was verified; store ek.Pin() for Options.EKPin.
 func (t *TPM) PinEK(ek EK) {
 	t.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
@@ -44,7 +45,7 @@ func (t *TPM) Send(command []byte) ([]byte, error) {
 		return nil, ErrCommand
 	}
 	if err := t.guard(command); err != nil {
-		return nil, err
+		return nil, errors.Join(err, t.flushFresh())
 	}
 	for wait := 5 * time.Millisecond; ; wait *= 2 {
 		response, err := t.exchange(command)
@@ -73,11 +74,36 @@ func (t *TPM) exchange(command []byte) ([]byte, error) {
 		e.Response = append([]byte(nil), response...)
 	}
 	t.commands++
+	t.remember(e)
 	if t.opts.Tap != nil {
 		e.Name = CommandName(e.Code)
 		t.opts.Tap(e)
 	}
 	return response, err
+}
+
+// remember keeps the sessions that were started for the next command. Policy
+// commands do not use a session up.
+func (t *TPM) remember(e Exchange) {
+	switch {
+	case e.Code == tpm2.TPMCCStartAuthSession && e.RC == tpm2.TPMRCSuccess:
+		if h, ok := wordAt(e.Response, headerLen); ok {
+			t.fresh = append(t.fresh, h)
+		}
+	case !strings.HasPrefix(CommandName(e.Code), "Policy"):
+		t.fresh = nil
+	}
+}
+
+// flushFresh ends the sessions of a command that was not sent: nobody else does.
+func (t *TPM) flushFresh() error {
+	var errs []error
+	for _, h := range t.fresh {
+		command := binary.BigEndian.AppendUint32([]byte{0x80, 0x01, 0, 0, 0, headerLen + 4, 0, 0, 0x01, 0x65}, h)
+		_, err := t.exchange(command)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // gone adds what is known of the end of the TPM.

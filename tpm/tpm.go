@@ -83,7 +83,8 @@ type TPM struct {
 	mu       sync.Mutex // guards what follows
 	link     link
 	commands uint64
-	ek       *EK // pinned
+	fresh    []uint32 // sessions started for the next command
+	ek       *EK      // pinned
 }
 
 // link is the way to the TPM below tap and guard.
@@ -209,11 +210,15 @@ func openDevice(path string) (link, error) {
 		return link{}, fmt.Errorf("%w: the file is no character device", ErrNoTPM)
 	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	switch {
-	case errors.Is(err, os.ErrPermission):
-		return link{}, ErrPermission
-	case err != nil:
-		return link{}, fmt.Errorf("%w: is another program using it? prefer /dev/tpmrm0, which can be shared", err)
+	if err != nil {
+		return link{}, deviceError(err)
 	}
 	return link{TPM: transport.FromReadWriter(f), close: f.Close, fault: func() error { return nil }}, nil
+}
+
+func deviceError(err error) error {
+	if errors.Is(err, os.ErrPermission) {
+		return ErrPermission
+	}
+	return fmt.Errorf("%w: is another program using it? prefer /dev/tpmrm0, which can be shared", err)
 }

@@ -56,6 +56,9 @@ func VerifyEK(t *tpm.TPM, trust Trust) (TPMInfo, error) {
 	}
 	var errs []error
 	for _, ek := range eks {
+		if ek, err = t.LoadEK(ek); err != nil {
+			return TPMInfo{}, err
+		}
 		info, err := trust.Check(ek.Certificate, tpm2.Marshal(ek.Public))
 		if err == nil {
 			t.PinEK(ek)
