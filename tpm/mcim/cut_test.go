@@ -244,29 +244,37 @@ func TestProvisionCutAnywhere(t *testing.T) {
 			if err := l.store.Provision(); err != nil {
 				t.Fatalf("cut after %d commands: %v", n, err)
 			}
-			sub := newSubscription(t)
-			p := l.build(1, sub, nil)
-			l.install(p)
-			if err := l.store.Activate(1); err != nil {
-				t.Fatal(err)
-			}
-			l.attach(1, home(t, sub))
-			if err := l.store.Provision(); err != nil { // changes nothing
-				t.Fatal(err)
-			}
-			l.attach(1, homeAfter(t, sub, 1))
-			if n%5 == 0 { // the counters are there, the state is not: old packages are dead
-				l.empty()
-				if err := l.store.Provision(); err != nil {
-					t.Fatal(err)
-				}
-				_, err := l.store.Install(l.bytes(p), today, nil)
-				wantReject(t, err, CheckFreshness)
+			if n%5 == 0 {
+				l.provisioned()
 			}
 			l.remove(l.store.counters()[n%counterCount])
 			l.empty()
 		}
 	}
+}
+
+// provisioned checks that the store works, that another Provision changes
+// nothing, and that packages are dead where the counters are there but the state
+// is not.
+func (l *lab) provisioned() {
+	l.Helper()
+	sub := newSubscription(l)
+	p := l.build(1, sub, nil)
+	l.install(p)
+	if err := l.store.Activate(1); err != nil {
+		l.Fatal(err)
+	}
+	l.attach(1, home(l, sub))
+	if err := l.store.Provision(); err != nil {
+		l.Fatal(err)
+	}
+	l.attach(1, homeAfter(l, sub, 1))
+	l.empty()
+	if err := l.store.Provision(); err != nil {
+		l.Fatal(err)
+	}
+	_, err := l.store.Install(l.bytes(p), today, nil)
+	wantReject(l, err, CheckFreshness)
 }
 
 // homeAfter is the operator after n vectors.

@@ -64,14 +64,19 @@ func (m *machine) importKey(key *KeyPart) (private []byte, err error) {
 		InSymSeed:    tpm2.TPM2BEncryptedSecret{Buffer: key.Seed},
 		Symmetric:    tpm2.TPMTSymDef{Algorithm: tpm2.TPMAlgNull},
 	}.Execute(m.tpm)
-	var rc tpm2.TPMRC
-	if errors.As(err, &rc) && !rc.IsWarning() {
+	if refusal(err) {
 		return nil, fmt.Errorf("%w: %w", ErrImport, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("import K: %w", err)
 	}
 	return rsp.OutPrivate.Buffer, nil
+}
+
+// refusal tells an answer of the TPM that stays from one that may pass.
+func refusal(err error) bool {
+	var rc tpm2.TPMRC
+	return errors.As(err, &rc) && !rc.IsWarning()
 }
 
 // load is TPM2_Load under the SRK. The caller flushes.
@@ -118,6 +123,9 @@ func (m *machine) seal(authPolicy [sha256.Size]byte, value secret.Bytes) (public
 // unseal is TPM2_Unseal under the policy; the answer is encrypted.
 func (m *machine) unseal(b *blob, p policy.MCIM) (secret.Bytes, error) {
 	object, err := m.load(b.Public, b.Private)
+	if refusal(err) || errors.Is(err, tpm.ErrStructure) {
+		return secret.Bytes{}, fmt.Errorf("%w: %w", ErrRollback, err)
+	}
 	if err != nil {
 		return secret.Bytes{}, err
 	}

@@ -76,10 +76,15 @@ func (s *Store) Unseal(name string) (secret.Bytes, error) {
 		return secret.Bytes{}, err
 	}
 	var b blob
-	if err := decode(content, &b); err != nil {
-		return secret.Bytes{}, fmt.Errorf("sealed %s: %w", name, ErrRollback)
+	err = decode(content, &b)
+	p := s.sealPolicy(b.Platform, b.Epoch)
+	if err == nil {
+		_, err = p.Digest() // a policy that nobody would have sealed under
 	}
-	value, err := s.m.unseal(&b, s.sealPolicy(b.Platform, b.Epoch))
+	if err != nil {
+		return secret.Bytes{}, fmt.Errorf("unseal %s: %w: %w", name, ErrRollback, err)
+	}
+	value, err := s.m.unseal(&b, p)
 	if err != nil {
 		return secret.Bytes{}, fmt.Errorf("unseal %s: %w", name, err)
 	}

@@ -65,9 +65,14 @@ type Config struct {
 // Weakness switches defences off, so that a test can show what they are worth.
 // Nothing that a user can reach may set it.
 type Weakness struct {
-	NoFreshness bool             // sequence number, epoch and validity of a package are not checked
-	NoRecipient bool             // a package for another TRE is taken
-	BodyKey     *ecdh.PrivateKey // opens bodies instead of the DEK (Order.Unbound)
+	// NoFreshness: sequence number, epoch and validity of a package are not
+	// checked. The slot must still not be Active, and an erased K stays dead.
+	NoFreshness bool
+	// NoRecipient: a package for another TRE is taken. The TPM still does not
+	// import K, unless the package is Unbound (Order).
+	NoRecipient bool
+	// BodyKey opens bodies instead of the DEK (Order.Unbound).
+	BodyKey *ecdh.PrivateKey
 	// AcceptForgedAUTN: see aka.USIM.
 	AcceptForgedAUTN bool
 }

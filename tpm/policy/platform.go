@@ -44,21 +44,46 @@ func NewPlatform(values map[int][sha256.Size]byte) (Platform, error) {
 // ReadPlatform reads the state that the TPM is in now, over the given PCRs.
 // The answer is not authenticated: the TPM compares again when it runs a policy.
 func ReadPlatform(t transport.TPM, pcrs ...int) (Platform, error) {
-	values := make(map[int][sha256.Size]byte, len(pcrs))
+	var left uint32
 	for _, n := range pcrs {
 		if n < 0 || n >= pcrCount {
 			return Platform{}, fmt.Errorf("%w: there is no PCR %d", ErrPCRs, n)
 		}
-		rsp, err := tpm2.PCRRead{PCRSelectionIn: selection(1 << n)}.Execute(t)
+		left |= 1 << n
+	}
+	values := make(map[int][sha256.Size]byte, len(pcrs))
+	for left != 0 { // a TPM gives eight at once
+		read, err := readPCRs(t, left, values)
 		if err != nil {
-			return Platform{}, fmt.Errorf("read PCR %d: %w", n, err)
+			return Platform{}, err
 		}
-		if len(rsp.PCRValues.Digests) != 1 || len(rsp.PCRValues.Digests[0].Buffer) != sha256.Size {
-			return Platform{}, fmt.Errorf("%w: the TPM has no SHA-256 bank for PCR %d", ErrPCRs, n)
-		}
-		values[n] = [sha256.Size]byte(rsp.PCRValues.Digests[0].Buffer)
+		left &^= read
 	}
 	return NewPlatform(values)
+}
+
+// readPCRs reads some of the wanted PCRs into values and says which.
+func readPCRs(t transport.TPM, wanted uint32, values map[int][sha256.Size]byte) (read uint32, err error) {
+	rsp, err := tpm2.PCRRead{PCRSelectionIn: selection(wanted)}.Execute(t)
+	if err != nil {
+		return 0, fmt.Errorf("read PCRs: %w", err)
+	}
+	for _, s := range rsp.PCRSelectionOut.PCRSelections {
+		if s.Hash == tpm2.TPMAlgSHA256 && len(s.PCRSelect) == pcrCount/8 {
+			read = uint32(s.PCRSelect[0]) | uint32(s.PCRSelect[1])<<8 | uint32(s.PCRSelect[2])<<16
+		}
+	}
+	list := (Platform{PCRs: read}).List()
+	if read == 0 || read&^wanted != 0 || len(rsp.PCRValues.Digests) != len(list) {
+		return 0, fmt.Errorf("%w: the TPM does not give the SHA-256 bank of PCRs %v", ErrPCRs, (Platform{PCRs: wanted}).List())
+	}
+	for i, n := range list {
+		if len(rsp.PCRValues.Digests[i].Buffer) != sha256.Size {
+			return 0, fmt.Errorf("%w: value of %d bytes for PCR %d", ErrPCRs, len(rsp.PCRValues.Digests[i].Buffer), n)
+		}
+		values[n] = [sha256.Size]byte(rsp.PCRValues.Digests[i].Buffer)
+	}
+	return read, nil
 }
 
 // List is the numbers of the PCRs, ascending.

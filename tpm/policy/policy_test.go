@@ -77,7 +77,7 @@ func TestDigestIsWhatTheTPMComputes(t *testing.T) {
 	t.Parallel()
 	m := tpmtest.Open(t)
 	index, epoch := counter(t, m)
-	for _, pcrs := range [][]int{{0, 2, 4, 7, 8, 9, 14}, {7}, {15, 0}, {22, 17}} {
+	for _, pcrs := range [][]int{{0, 2, 4, 7, 8, 9, 14}, {7}, {15, 0}, {22, 17}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17}} {
 		for _, command := range []tpm2.TPMCC{tpm2.TPMCCEncryptDecrypt2, tpm2.TPMCCUnseal} {
 			platform, err := policy.ReadPlatform(m, pcrs...)
 			if err != nil {
