@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"mcim/card/trace"
 	"mcim/flows/wire"
 )
 
@@ -111,14 +112,16 @@ func (r *run) at(e wire.Event) int {
 	return len(r.steps) - 1
 }
 
-// Card counts one exchange with the card.
-func (m *Meter) Card(command, response int) {
-	m.count("", func(c *Counts) { c.APDUs++; c.LinkBytes += uint64(command + response) })
+// WriteAPDU counts one exchange with the card; it makes the Meter a trace.Sink.
+func (m *Meter) WriteAPDU(e trace.Exchange) error {
+	m.count("", func(c *Counts) { c.APDUs++; c.LinkBytes += uint64(len(e.Command) + len(e.Response)) })
+	return nil
 }
 
-// TPM counts one TPM command.
-func (m *Meter) TPM() {
+// WriteTPM counts one TPM command; it makes the Meter a TPMSink.
+func (m *Meter) WriteTPM(trace.TPMExchange) error {
 	m.count("", func(c *Counts) { c.TPMCommands++ })
+	return nil
 }
 
 // Message counts one request that a role handled in the step path.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"mcim/card/trace"
 	"mcim/flows/wire"
 )
 
@@ -15,18 +16,22 @@ func TestMeterAttributes(t *testing.T) {
 	step := func(ctx context.Context, name string, f func(context.Context)) {
 		_ = wire.Step(ctx, name, "a", "b", "text", func(ctx context.Context) error { f(ctx); return nil })
 	}
-	m.TPM() // before all steps: the supply phase
+	_ = m.WriteTPM(trace.TPMExchange{}) // before all steps: the supply phase
 	step(ctx, "P4.7", func(ctx context.Context) {
-		m.TPM()
-		step(ctx, "P5c.4", func(ctx context.Context) { m.TPM(); m.TPM(); m.Message(wire.Path(ctx)) })
-		m.Card(5, 2)
+		_ = m.WriteTPM(trace.TPMExchange{})
+		step(ctx, "P5c.4", func(ctx context.Context) {
+			_ = m.WriteTPM(trace.TPMExchange{})
+			_ = m.WriteTPM(trace.TPMExchange{})
+			m.Message(wire.Path(ctx))
+		})
+		_ = m.WriteAPDU(trace.Exchange{Command: make([]byte, 5), Response: make([]byte, 2)})
 	})
-	m.TPM() // between two steps: the one before, P5c began last
+	_ = m.WriteTPM(trace.TPMExchange{}) // between two steps: the one before, P5c began last
 	step(ctx, "P8a.8", func(ctx context.Context) {
-		step(ctx, "P5c.4", func(ctx context.Context) { m.TPM(); m.Message(wire.Path(ctx)) })
+		step(ctx, "P5c.4", func(ctx context.Context) { _ = m.WriteTPM(trace.TPMExchange{}); m.Message(wire.Path(ctx)) })
 	})
 	m.Proof("P8a")
-	step(ctx, "P7.2", func(ctx context.Context) { m.TPM(); m.Message(wire.Path(ctx)) })
+	step(ctx, "P7.2", func(ctx context.Context) { _ = m.WriteTPM(trace.TPMExchange{}); m.Message(wire.Path(ctx)) })
 	if procedure, label := m.Label(); procedure != "P8a" || label != "negative proof" {
 		t.Errorf("label of a proof: %s %s", procedure, label)
 	}

@@ -1,0 +1,171 @@
+package flows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"mcim/flows/wire"
+	"mcim/flows/world"
+)
+
+// Attack is one that a defence has to stop at a certain step.
+type Attack struct {
+	Name string
+	// Steps are those of TR 33.812 digest, 4.4, at which the refusal may come.
+	Steps []string
+	Text  string
+	// prepare says what the attacker does to the lab, run what happens; its error
+	// is the refusal.
+	prepare func(*attacker) world.Attack
+	mount   func(*attacker, context.Context) error
+}
+
+// attacker is one attack on its way.
+type attacker struct {
+	run   *Run
+	world *world.World
+}
+
+// Attacks are all that RunAttack knows.
+func Attacks() []Attack {
+	return []Attack{
+		{"platform", []string{"P5c"}, "a module that nobody approved runs: one PCR differs from the reference", nil, (*attacker).platform},
+		{"replay", []string{"P6.8"}, "an old package is delivered again", nil, (*attacker).replay},
+		{"redirect", []string{"P6.8"}, "the package of another machine is delivered", (*attacker).carrier, (*attacker).redirect},
+		{"autn", []string{"P2.7", "P7.3"}, "a false network challenges with an AUTN of its own", (*attacker).falseNetwork, (*attacker).autn},
+	}
+}
+
+// Refusal is a defence that acted.
+type Refusal struct {
+	Attack  string
+	Step    string // as in Attack.Steps
+	Defence string // what it said
+}
+
+// Errors of RunAttack.
+var (
+	// ErrNoAttack: there is none of that name.
+	ErrNoAttack = errors.New("no such attack")
+	// ErrSucceeded: the attacker got what it wanted.
+	ErrSucceeded = errors.New("the attack succeeded")
+)
+
+// RunAttack opens the lab that c describes, or makes it, runs it up to the attack
+// and mounts that. The Refusal is the defence that acted; the error is
+// ErrSucceeded where none did, or says why the attack did not come that far.
+func RunAttack(ctx context.Context, c world.Config, name string) (Refusal, error) {
+	attacks := Attacks()
+	i := slices.IndexFunc(attacks, func(a Attack) bool { return a.Name == name })
+	if i < 0 {
+		return Refusal{}, fmt.Errorf("%w: %q; there are platform, replay, redirect and autn", ErrNoAttack, name)
+	}
+	a, by := attacks[i], &attacker{}
+	if a.prepare != nil {
+		c.Attack = a.prepare(by)
+	}
+	w, err := world.OpenOrCreate(ctx, c)
+	if err != nil {
+		return Refusal{}, err
+	}
+	by.world, by.run = w, NewRun(w)
+	refusal, err := a.judge(a.mount(by, ctx))
+	return refusal, errors.Join(err, w.Close())
+}
+
+// judge tells the refusal that is meant from others.
+func (a Attack) judge(err error) (Refusal, error) {
+	var refused *wire.Error
+	switch {
+	case err == nil:
+		return Refusal{}, fmt.Errorf("%s: %w", a.Name, ErrSucceeded)
+	case errors.As(err, &refused):
+		for _, step := range a.Steps {
+			if refused.Step == step || strings.HasPrefix(refused.Step, step+".") {
+				return Refusal{a.Name, step, refused.Text}, nil
+			}
+		}
+	}
+	return Refusal{}, fmt.Errorf("%s did not come as far as the defence: %w", a.Name, err)
+}
+
+// upTo runs what the lab has not behind it yet, to the point where the machine is
+// attached by its provisional identity or an operational one.
+func (a *attacker) upTo(ctx context.Context) error {
+	supplied, err := a.world.Machine.Supplied(ctx)
+	if err != nil {
+		return err
+	}
+	if !supplied {
+		if err := a.run.Supply(ctx); err != nil {
+			return err
+		}
+	}
+	return a.run.Bootstrap(ctx)
+}
+
+// platform: the module is loaded after the machine has got its bearer, since a
+// machine that boots with it does not even come that far: the TPM refuses K_PCID.
+func (a *attacker) platform(ctx context.Context) error {
+	if err := a.upTo(ctx); err != nil {
+		return err
+	}
+	if err := a.world.Tamper(); err != nil {
+		return err
+	}
+	return a.next(ctx)
+}
+
+// next is the procedure in which the machine gets its next package.
+func (a *attacker) next(ctx context.Context) error {
+	placement, err := a.world.Machine.Placement(ctx)
+	if err != nil {
+		return err
+	}
+	if placement == "" {
+		return a.run.Provision(ctx)
+	}
+	return a.run.change(ctx, placement)
+}
+
+func (a *attacker) replay(ctx context.Context) error {
+	if err := a.upTo(ctx); err != nil {
+		return err
+	}
+	if err := a.next(ctx); err != nil {
+		return err
+	}
+	old, err := a.run.carried(-1)
+	if err != nil {
+		return err
+	}
+	if err := a.next(ctx); err != nil {
+		return err
+	}
+	return a.run.deliver(ctx, old)
+}
+
+func (a *attacker) falseNetwork() world.Attack { return world.Attack{FalseNetwork: true} }
+
+func (a *attacker) autn(ctx context.Context) error { return a.upTo(ctx) }
+
+// carrier gives the machine a package that was made for another one.
+func (a *attacker) carrier() world.Attack {
+	return world.Attack{Carrier: func(_ string, p wire.PackageMessage) wire.PackageMessage {
+		other, err := a.world.ForAnotherMachine(p)
+		if err != nil {
+			return wire.PackageMessage{Order: p.Order} // refused as no package at all
+		}
+		return other
+	}}
+}
+
+func (a *attacker) redirect(ctx context.Context) error {
+	if err := a.upTo(ctx); err != nil {
+		return err
+	}
+	return a.next(ctx)
+}

@@ -1,0 +1,267 @@
+package world
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+
+	"mcim/card"
+	"mcim/card/device"
+	"mcim/card/emul"
+	"mcim/card/model"
+	"mcim/card/pcsc"
+	"mcim/card/trace"
+	"mcim/flows/store"
+	"mcim/tpm"
+	"mcim/tpm/ident"
+	"mcim/tpm/measure"
+)
+
+// deviceState is what the lab remembers of the machine's TPM.
+type deviceState struct {
+	URI     string  `cbor:"uri"`
+	EKPin   []byte  `cbor:"ek_pin"`
+	Claimed bool    `cbor:"claimed"` // our range in it is ours
+	Range   handles `cbor:"range"`
+}
+
+// handles is a tpm.Range.
+type handles struct {
+	NV              uint32 `cbor:"nv"`
+	NVCount         int    `cbor:"nv_count"`
+	Persistent      uint32 `cbor:"persistent"`
+	PersistentCount int    `cbor:"persistent_count"`
+}
+
+const deviceStates store.Bucket[deviceState] = "device"
+
+// deadline bounds each call of a card in a reader.
+const deadline = 10 * time.Second
+
+// cardImage is the file of the lab's own card.
+const cardImage = "card.img"
+
+// openCard opens the machine's UICC: the one that the caller named, or the
+// software UICC of the lab, behind a private pcscd unless it is to stay in this
+// process.
+func (w *World) openCard(ctx context.Context) error {
+	if w.config.Card != "" {
+		return w.useCard(device.Open(ctx, w.config.Card, deadline))
+	}
+	if w.config.InProcess {
+		return w.useCard(device.Open(ctx, "emul:"+w.lab.Path(cardImage), deadline))
+	}
+	soft, err := emul.Open(w.lab.Path(cardImage), nil)
+	if err != nil {
+		return err
+	}
+	w.later(soft.Close)
+	if w.Played, err = device.PlayPrivate(ctx, "", soft); err != nil {
+		return err
+	}
+	w.later(func() error { w.Played.Close(); return nil })
+	if err := pcsc.UseSocket(w.Played.Socket); err != nil {
+		return err
+	}
+	return w.useCard(device.Open(ctx, "pcsc:0", deadline))
+}
+
+// useCard makes c the machine's, with the tap in front of it.
+func (w *World) useCard(c *device.Card, err error) error {
+	if err != nil {
+		return err
+	}
+	w.later(c.Close)
+	w.Device, w.tapped = c, w.tapCard(c)
+	return nil
+}
+
+// makeCard makes the image of the lab's own card: one that its operator, SHO-A,
+// has personalised and the supplier puts into the machine.
+func (w *World) makeCard() error {
+	if w.config.Profile != nil || w.config.Card != "" {
+		w.profile = w.config.Profile
+		return nil
+	}
+	p, err := emul.RandomProfile("usim")
+	if err != nil {
+		return err
+	}
+	w.profile = &p
+	c, err := emul.Open(w.lab.Path(cardImage), &p)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// openTPM opens the machine's TPM: its EK verified and pinned, our range of
+// handles claimed, its boot measured.
+func (w *World) openTPM(ctx context.Context, machine *store.Store) error {
+	known, err := deviceStates.Get(ctx, machine, "tpm")
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	uri, o := w.tpmURI(known), w.config.TPMOptions
+	o.Tap, o.EKPin, o.Claimed = w.tapTPM, known.EKPin, known.Claimed
+	if known.Claimed {
+		o.Range = known.Range.tpm()
+	}
+	if w.TPM, err = tpm.Open(ctx, uri, o); err != nil {
+		return err
+	}
+	w.later(w.TPM.Close)
+	if known.EKPin == nil {
+		if known, err = w.adoptTPM(uri); err != nil {
+			return err
+		}
+		if err := deviceStates.Put(ctx, machine, "tpm", known); err != nil {
+			return err
+		}
+	}
+	return w.measureBoot()
+}
+
+// tpmURI is the TPM that the caller names, the lab's, or a swtpm in the lab.
+func (w *World) tpmURI(known deviceState) string {
+	switch {
+	case w.config.TPM != "":
+		return w.config.TPM
+	case known.URI != "":
+		return known.URI
+	default:
+		return "swtpm:" + w.lab.Path("tpm")
+	}
+}
+
+// adoptTPM verifies and pins the EK of a TPM that the lab sees for the first
+// time, and claims the range of handles.
+func (w *World) adoptTPM(uri string) (deviceState, error) {
+	trust, err := w.trust()
+	if err != nil {
+		return deviceState{}, err
+	}
+	if _, err := ident.VerifyEK(w.TPM, trust); err != nil {
+		return deviceState{}, err
+	}
+	ek, err := w.TPM.EK()
+	if err != nil {
+		return deviceState{}, err
+	}
+	if err := w.TPM.Claim(); err != nil {
+		return deviceState{}, err
+	}
+	r := w.TPM.Range()
+	return deviceState{
+		URI: uri, EKPin: ek.Pin(), Claimed: true,
+		Range: handles{uint32(r.NV), r.NVCount, uint32(r.Persistent), r.PersistentCount},
+	}, nil
+}
+
+func (h handles) tpm() tpm.Range {
+	return tpm.Range{NV: tpm2.TPMHandle(h.NV), NVCount: h.NVCount, Persistent: tpm2.TPMHandle(h.Persistent), PersistentCount: h.PersistentCount}
+}
+
+// trust is which makers' TPMs the supplier takes: those of the caller's file, or
+// the local CA of the lab's swtpm.
+func (w *World) trust() (ident.Trust, error) {
+	t := ident.Trust{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), At: time.Now()}
+	if w.config.EKRoots != "" {
+		text, err := os.ReadFile(w.config.EKRoots)
+		if err != nil {
+			return t, err
+		}
+		return t, addRoots(&t, w.config.EKRoots, text)
+	}
+	if w.TPM.Kind != tpm.KindSWTPM {
+		return t, errors.New("which TPM makers are trusted? name a PEM file with their root certificates by --ek-roots FILE")
+	}
+	roots, between, err := tpm.LocalCA(w.lab.Path("tpm"))
+	if err != nil {
+		return t, err
+	}
+	for _, c := range roots {
+		t.Roots.AddCert(c)
+	}
+	for _, c := range between {
+		t.Intermediates.AddCert(c)
+	}
+	return t, nil
+}
+
+// addRoots takes self-signed certificates as roots, others as what lies between.
+func addRoots(t *ident.Trust, name string, text []byte) error {
+	found := 0
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		found++
+		if slices.Equal(c.RawIssuer, c.RawSubject) {
+			t.Roots.AddCert(c)
+		} else {
+			t.Intermediates.AddCert(c)
+		}
+	}
+	if found == 0 {
+		return fmt.Errorf("%s holds no PEM certificate", name)
+	}
+	return nil
+}
+
+// measureBoot replays the canned boot into the lab's own swtpm; of any other TPM
+// it takes the machine's own log, and extends nothing but our register.
+func (w *World) measureBoot() error {
+	if w.TPM.Kind == tpm.KindSWTPM && !w.TPM.Foreign() {
+		w.log = measure.CannedBoot()
+		return measure.Extend(w.TPM, w.log)
+	}
+	path := w.config.BootLog
+	if path == "" {
+		path = measure.MachineLogPath
+	}
+	var err error
+	if w.log, err = measure.ReadMachine(path); err != nil {
+		return fmt.Errorf("the machine's event log: %w", err)
+	}
+	register := int(w.TPM.Register())
+	w.log.AddTRE(register, measure.TREVersion)
+	return measure.Extend(w.TPM, w.log, register)
+}
+
+// TPMSink takes TPM commands; trace.Writer is one.
+type TPMSink interface {
+	WriteTPM(trace.TPMExchange) error
+}
+
+// tapCard is the tap in front of the reader. What the card's model says of key
+// files, and the keys that the lab knows, is taken out of what the sinks get.
+func (w *World) tapCard(c card.Card) card.Card {
+	var sensitive []uint16
+	if models, err := model.All(); err == nil {
+		for _, m := range models {
+			sensitive = append(sensitive, m.KeyFile.FID, m.SQNFile.FID)
+		}
+	}
+	return trace.Tap(c, trace.Options{Sensitive: sensitive}, w.config.Sinks...)
+}
+
+// tapTPM is the tap in front of the TPM.
+func (w *World) tapTPM(x tpm.Exchange) {
+	e := trace.TPMExchange{
+		Time: x.Time, Name: x.Name, RequestBytes: len(x.Request), ResponseBytes: len(x.Response), RC: uint32(x.RC), Duration: x.Duration,
+	}
+	for _, s := range w.config.Sinks {
+		if t, ok := s.(TPMSink); ok {
+			_ = t.WriteTPM(e) // who reads the trace asks Writer.Err
+		}
+	}
+}

@@ -1,0 +1,230 @@
+package world
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"mcim/card"
+	"mcim/card/device"
+	"mcim/card/emul"
+	"mcim/card/trace"
+	"mcim/flows/engine"
+	"mcim/flows/m2me"
+	"mcim/flows/pva"
+	"mcim/flows/ro"
+	"mcim/flows/sho"
+	"mcim/flows/store"
+	"mcim/flows/subscriber"
+	"mcim/flows/supplier"
+	"mcim/flows/vno"
+	"mcim/flows/wire"
+	"mcim/tpm"
+	"mcim/tpm/measure"
+)
+
+// Config is what a lab stands on and who looks at it. The zero value, with Dir, is
+// a lab in software.
+type Config struct {
+	// Dir is the lab's folder.
+	Dir string
+	// Command is what the user typed, for who finds the lab held.
+	Command string
+	// Card is the URI of the machine's UICC. Empty is the software UICC of the lab
+	// behind a private pcscd; InProcess leaves that pcscd out.
+	Card      string
+	InProcess bool
+	// Profile describes a card that is not the lab's own: what its operator and
+	// its maker know of it. Only Create reads it.
+	Profile *emul.Profile
+	// Allow lists the ICCIDs that may be written. The lab's own card always may.
+	Allow []string
+	// TPM is the URI of the machine's TPM; empty is the swtpm of the lab.
+	TPM string
+	// TPMOptions are what Open of the TPM may need besides; tap, pin and claim are
+	// the lab's own.
+	TPMOptions tpm.Options
+	// BootLog is where the event log of a TPM that is not the lab's own lies; empty
+	// is the kernel's.
+	BootLog string
+	// EKRoots is a PEM file with the certificates of TPM makers that are trusted;
+	// empty trusts the lab's swtpm alone.
+	EKRoots string
+	// DryRun sends the card nothing that writes or spends.
+	DryRun bool
+
+	// Meter counts, and tells of each step; nil is one that tells nobody.
+	Meter *Meter
+	// Sinks get each APDU; those that are a TPMSink get each TPM command too.
+	Sinks []trace.Sink
+	// Logger hears of the roles' failed handshakes and the like; nil discards.
+	Logger *slog.Logger
+	// OnPoint hears of each journal point of the machine and of the RO's orders
+	// before they go on. A test of crashes ends the process there.
+	OnPoint func(point string)
+
+	// Attack is what an attacker does; Weak switches defences off. It exists so that tests can show what they are
+	// worth; nothing that a user can reach may set it.
+	Attack Attack
+	Weak   Weakness
+}
+
+// World is a lab that is open.
+type World struct {
+	Meter      *Meter
+	Directory  *wire.Directory
+	Supplier   *supplier.Supplier
+	RO         *ro.RO
+	VNO        *vno.VNO
+	SHOs       map[string]*sho.SHO
+	PVA        *pva.PVA
+	Subscriber *subscriber.Subscriber
+	Machine    *m2me.Machine
+	TPM        *tpm.TPM
+	// Device is the machine's UICC, Played its virtual reader where it is the
+	// lab's own behind a pcscd.
+	Device *device.Card
+	Played *device.Played
+
+	config  Config
+	lab     *store.Lab
+	engine  *engine.Engine // of the RO
+	serial  string
+	stores  map[string]*store.Store // by role
+	profile *emul.Profile           // of the card, while Create runs
+	log     measure.Log             // of this boot
+	tapped  card.Card               // Device behind the tap
+	carried []wire.PackageMessage   // on their way to the machine, since open
+	closers []func() error
+}
+
+// Role names of a lab.
+const (
+	SupplierRole   = "supplier"
+	RORole         = "ro"
+	VNORole        = "vno"
+	PVARole        = "pva"
+	SubscriberRole = "subscriber"
+	SHOA           = "sho-a"
+	SHOB           = "sho-b"
+)
+
+// roleNames are the roles beside the machine.
+var roleNames = []string{SupplierRole, RORole, VNORole, PVARole, SubscriberRole, SHOA, SHOB}
+
+// plmns are the PLMNs of the home operators and of the provisional identities:
+// test networks (TS 23.003, MCC 001 and 999).
+var plmns = map[string]string{SHOA: "00101", SHOB: "00102", RORole: "99970"}
+
+// Create makes a lab with keys of its own and a machine that is not supplied
+// yet. The error is store.ErrLabExists, a *store.HeldError, or that of a device.
+func Create(ctx context.Context, c Config) (*World, error) {
+	serial, err := newSerial()
+	if err != nil {
+		return nil, err
+	}
+	lab, err := store.CreateLab(c.Dir, c.Command, store.LabConfig{Operators: []string{SHOA, SHOB}, Machines: []string{serial}})
+	if err != nil {
+		return nil, err
+	}
+	w := newWorld(c, lab)
+	if err := errors.Join(w.makeKeys(), w.makeCard()); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	if w, err = w.open(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.issueCard(ctx); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
+}
+
+// Open opens a lab that Create has made. Orders that were cut wait for Resume.
+func Open(ctx context.Context, c Config) (*World, error) {
+	lab, err := store.OpenLab(c.Dir, c.Command)
+	if err != nil {
+		return nil, err
+	}
+	return newWorld(c, lab).open(ctx)
+}
+
+func newWorld(c Config, lab *store.Lab) *World {
+	if c.OnPoint == nil {
+		c.OnPoint = func(string) {}
+	}
+	if c.Meter == nil {
+		c.Meter = NewMeter(nil)
+	}
+	c.Sinks = append([]trace.Sink{c.Meter}, c.Sinks...)
+	w := &World{
+		Meter: c.Meter, Directory: &wire.Directory{}, SHOs: map[string]*sho.SHO{},
+		config: c, lab: lab, serial: lab.Config.Machines[0], stores: map[string]*store.Store{},
+	}
+	w.later(lab.Close)
+	return w
+}
+
+// later has f run by Close, before what was given earlier.
+func (w *World) later(f func() error) { w.closers = append(w.closers, f) }
+
+// Close ends the roles, gives back the devices and lets go of the lab. It is safe
+// to call twice.
+func (w *World) Close() error {
+	var err error
+	for _, f := range slices.Backward(w.closers) {
+		err = errors.Join(err, f())
+	}
+	w.closers = nil
+	return err
+}
+
+// Dir is the lab's folder.
+func (w *World) Dir() string { return w.lab.Dir }
+
+// Context is ctx with the lab's observer: for what is done from outside the
+// roles.
+func (w *World) Context(ctx context.Context) context.Context {
+	return wire.WithObserver(ctx, w.Meter.Observe)
+}
+
+// open opens stores and devices and starts the roles. After an error nothing
+// stays open.
+func (w *World) open(ctx context.Context) (*World, error) {
+	for _, step := range []func(context.Context) error{w.openStores, w.openDevices, w.startRoles} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, w.Close())
+		}
+	}
+	return w, nil
+}
+
+func (w *World) openStores(ctx context.Context) error {
+	for _, role := range append([]string{wire.MachineRole(w.serial)}, roleNames...) {
+		s, err := store.Open(ctx, w.lab.Path("roles", role))
+		if err != nil {
+			return fmt.Errorf("store of %s: %w", role, err)
+		}
+		w.later(s.Close)
+		w.stores[role] = s
+	}
+	return nil
+}
+
+func (w *World) openDevices(ctx context.Context) error {
+	if err := w.openTPM(ctx, w.stores[wire.MachineRole(w.serial)]); err != nil {
+		return err
+	}
+	return w.openCard(ctx)
+}
+
+// newSerial is a serial number for a machine: 8 characters.
+func newSerial() (string, error) {
+	b := make([]byte, 4)
+	_, err := rand.Read(b)
+	return hex.EncodeToString(b), err
+}
