@@ -579,3 +579,38 @@ func TestDEKOnlyInItsPlatformState(t *testing.T) {
 		t.Errorf("resettable PCR: %v", err)
 	}
 }
+
+// Nothing of all this takes a TPM of somebody else over: every command passes
+// the guard of a device.
+func TestOnAForeignTPM(t *testing.T) {
+	t.Parallel()
+	dir := tpmtest.Dir(t)
+	m := tpmtest.OpenDir(t, dir, tpm.Options{Foreign: true})
+	if err := m.Claim(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ident.VerifyEK(m, tpmtest.Trust(t, dir)); err != nil {
+		t.Fatal(err)
+	}
+	l := newLabOn(t, m)
+	_, auc, _ := l.installed(1)
+	l.attach(1, auc)
+	if err := l.store.Seal("pin1", secret.New(random(t, 8))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.store.Unseal("pin1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.store.Erase(1, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := m.Ours(); err != nil || len(left) != 0 {
+		t.Errorf("left in the TPM: %v, %v", left, err)
+	}
+}

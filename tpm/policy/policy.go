@@ -72,17 +72,15 @@ type terms struct {
 	command tpm2.PolicyCommandCode
 }
 
-// terms makes the commands for a policy session; ErrPCRs, ErrEpoch.
-func (p MCIM) terms(session tpm2.TPMHandle) (*terms, error) {
+// terms makes the commands for a policy session; ErrPCRs, ErrEpoch. name is that
+// of the epoch counter, which only the digest needs: it is not sent, and the TPM
+// knows it.
+func (p MCIM) terms(session tpm2.TPMHandle, name tpm2.TPM2BName) (*terms, error) {
 	if err := p.Platform.check(); err != nil {
 		return nil, err
 	}
 	if p.EpochIndex>>24 != nvHandle || p.Epoch == 0 {
 		return nil, fmt.Errorf("%w: index %#x, value %d", ErrEpoch, uint32(p.EpochIndex), p.Epoch)
-	}
-	name, err := CounterName(p.EpochIndex)
-	if err != nil {
-		return nil, err
 	}
 	index := tpm2.NamedHandle{Handle: p.EpochIndex, Name: name}
 	return &terms{
@@ -105,7 +103,11 @@ func (p MCIM) terms(session tpm2.TPMHandle) (*terms, error) {
 // Digest is the authPolicy, computed without a TPM; ErrPCRs, ErrEpoch.
 func (p MCIM) Digest() ([sha256.Size]byte, error) {
 	var digest [sha256.Size]byte
-	c, err := p.terms(tpm2.TPMRHNull)
+	name, err := CounterName(p.EpochIndex)
+	if err != nil {
+		return digest, err
+	}
+	c, err := p.terms(tpm2.TPMRHNull, name)
 	if err != nil {
 		return digest, err
 	}
@@ -126,7 +128,7 @@ func (p MCIM) Digest() ([sha256.Size]byte, error) {
 // hold is a RefusedError. After an error the session is of no use: flush it. Run
 // is a tpm.PolicyRun; it does not use the nonce.
 func (p MCIM) Run(t transport.TPM, session tpm2.TPMISHPolicy, _ tpm2.TPM2BNonce) error {
-	c, err := p.terms(session)
+	c, err := p.terms(session, tpm2.TPM2BName{})
 	if err != nil {
 		return err
 	}
