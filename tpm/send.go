@@ -108,7 +108,7 @@ func (t *TPM) flushFresh() error {
 
 // gone adds what is known of the end of the TPM.
 func (t *TPM) gone(err error) error {
-	if fault := t.link.fault(); fault != nil {
+	if fault := t.link.fault(err); fault != nil {
 		err = fault
 	}
 	return fmt.Errorf("%w: %w", ErrGone, err)
@@ -131,6 +131,9 @@ func commandCode(command []byte) tpm2.TPMCC {
 func responseCode(response []byte) tpm2.TPMRC {
 	return tpm2.TPMRC(binary.BigEndian.Uint32(response[6:]))
 }
+
+// noFault is for a TPM of which nothing is known but that it is gone.
+func noFault(error) error { return nil }
 
 // socket is a connection on which one command may take at most timeout.
 type socket struct {
@@ -160,5 +163,5 @@ func dialUnix(ctx context.Context, path string, timeout time.Duration) (link, er
 	case err != nil:
 		return link{}, fmt.Errorf("%w: %w: is the emulator running?", ErrNoTPM, err)
 	}
-	return link{TPM: newSocket(conn, timeout), close: conn.Close, fault: func() error { return nil }}, nil
+	return link{TPM: newSocket(conn, timeout), close: conn.Close, fault: noFault}, nil
 }

@@ -51,11 +51,11 @@ func startSWTPM(ctx context.Context, dir string, timeout time.Duration) (link, e
 		return link{}, err
 	}
 	if err := manufacture(ctx, dir); err != nil {
-		return link{}, errors.Join(err, lock.Close())
+		return link{}, errors.Join(err, unlock(lock))
 	}
 	ours, theirs, err := socketPair()
 	if err != nil {
-		return link{}, errors.Join(err, lock.Close())
+		return link{}, errors.Join(err, unlock(lock))
 	}
 	// swtpm inherits the lock, so that the folder is free only when it has ended.
 	child, err := proc.Start(ctx, proc.Spec{
@@ -65,24 +65,26 @@ func startSWTPM(ctx context.Context, dir string, timeout time.Duration) (link, e
 	})
 	err = errors.Join(err, theirs.Close())
 	if err != nil {
-		return link{}, errors.Join(err, ours.Close(), lock.Close())
+		return link{}, errors.Join(err, ours.Close(), unlock(lock))
 	}
 	l := link{TPM: newSocket(ours, timeout)}
-	l.fault = func() error { return ended(child) }
+	l.fault = func(err error) error { return ended(child, err) }
 	l.close = func() error {
 		err := ours.Close() // swtpm ends when the socket does
 		waitOrStop(child)
-		return errors.Join(err, lock.Close())
+		return errors.Join(err, unlock(lock))
 	}
 	return l, nil
 }
 
-// ended gives a process whose socket just closed the moment it needs to end,
-// and tells why it did; nil if it runs.
-func ended(child *proc.Process) error {
-	select {
-	case <-child.Done():
-	case <-time.After(200 * time.Millisecond):
+// ended tells why a process ended; nil if it runs. If its socket just closed it
+// gets the moment that it needs to end.
+func ended(child *proc.Process, err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		select {
+		case <-child.Done():
+		case <-time.After(200 * time.Millisecond):
+		}
 	}
 	return child.Err()
 }
@@ -130,9 +132,15 @@ func takeLock(ctx context.Context, dir string) (*os.File, error) {
 		return nil, errors.Join(&InUseError{Dir: dir, PID: holder(f)}, f.Close())
 	}
 	if err := writeHolder(f); err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, unlock(f))
 	}
 	return f, nil
+}
+
+// unlock frees the folder at once: a close alone leaves the lock to any child
+// that this process is forking just now.
+func unlock(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
 }
 
 func holder(f *os.File) int {

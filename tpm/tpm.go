@@ -91,8 +91,8 @@ type TPM struct {
 type link struct {
 	transport.TPM
 	close func() error
-	// fault says why the TPM is gone, where that is known.
-	fault func() error
+	// fault says why the TPM is gone after that error, where it is known.
+	fault func(error) error
 }
 
 // Open opens the TPM that uri names: device:PATH, swtpm:DIR (manufactured when
@@ -180,7 +180,7 @@ func (t *TPM) Close() error {
 	}
 	// Without TPM2_Shutdown the next start counts as a failed authorization.
 	_, err := tpm2.Shutdown{ShutdownType: tpm2.TPMSUClear}.Execute(l.TPM)
-	if err != nil && l.fault() != nil {
+	if err != nil && l.fault(err) != nil {
 		err = nil // it ended before us: nothing is left to shut down
 	}
 	return errors.Join(err, l.close())
@@ -213,7 +213,7 @@ func openDevice(path string) (link, error) {
 	if err != nil {
 		return link{}, deviceError(err)
 	}
-	return link{TPM: transport.FromReadWriter(f), close: f.Close, fault: func() error { return nil }}, nil
+	return link{TPM: transport.FromReadWriter(f), close: f.Close, fault: noFault}, nil
 }
 
 func deviceError(err error) error {
