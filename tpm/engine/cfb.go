@@ -81,8 +81,17 @@ func (c *CFB) Close() error {
 	return c.session.Close()
 }
 
-// batch encrypts at most max blocks with one EncryptDecrypt2.
+// batch encrypts at most max blocks with one EncryptDecrypt2. A session that
+// failed is not used again, whatever the reason: its policy may be half run.
 func (c *CFB) batch(dst, src []byte) error {
+	err := c.use(dst, src)
+	if err != nil {
+		_ = c.session.Close() // the cause counts
+	}
+	return err
+}
+
+func (c *CFB) use(dst, src []byte) error {
 	c.msg = append(append(c.msg[:0], src...), zeroBlock[:]...)
 	return c.session.Use(c.key.Policy.Run, func(s tpm2.Session) error {
 		rsp, err := tpm2.EncryptDecrypt2{
