@@ -22,7 +22,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"mcim/apdu/uicc"
+	"mcim/apdu/usim"
 	"mcim/card"
+	"mcim/card/cardtest"
+	"mcim/card/emul"
+	"mcim/card/model"
 	"mcim/card/vpcd"
 )
 
@@ -745,5 +750,39 @@ func TestTwoWatchOneReader(t *testing.T) {
 	defer bound.mu.Unlock()
 	if len(bound.keys) > 20 {
 		t.Errorf("%d keys: they are not reused", len(bound.keys))
+	}
+}
+
+// The suite that every card passes, on the software UICC behind a real pcscd.
+func TestSoftwareUICCPassesTheSuite(t *testing.T) {
+	profile, err := emul.RandomProfile("usim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	soft, err := emul.New(profile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := model.ByName("usim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pin, err := uicc.PadPIN(string(profile.PIN1.Reveal()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := startPCSCD(t, vpcd.Config{})
+	insert(t, p.Addrs[0], soft)
+	facts := cardtest.Facts{ICCID: profile.ICCID, App: m.AID, Protected: card.InApp(m.AID, usim.EFIMSI), PIN1: pin, SpendTry: true}
+	for _, facts.Session.T0 = range []bool{false, true} {
+		t.Run(fmt.Sprintf("Le left out %v", facts.Session.T0), func(t *testing.T) {
+			cardtest.TestCard(t, func(t testing.TB) card.Card {
+				c, err := Open(t.Context(), "0", Options{Wait: 5 * time.Second})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return c
+			}, facts)
+		})
 	}
 }
