@@ -27,6 +27,7 @@ type Attack struct {
 type attacker struct {
 	run   *Run
 	world *world.World
+	other string // IMSI in the package of the other machine
 }
 
 // Attacks are all that RunAttack knows.
@@ -109,6 +110,8 @@ func (a *attacker) upTo(ctx context.Context) error {
 
 // platform: the module is loaded after the machine has got its bearer, since a
 // machine that boots with it does not even come that far: the TPM refuses K_PCID.
+// The attack has succeeded when an MCIM was released to that machine; that its TRE
+// and its TPM would not let it use that MCIM is another defence.
 func (a *attacker) platform(ctx context.Context) error {
 	if err := a.upTo(ctx); err != nil {
 		return err
@@ -116,7 +119,11 @@ func (a *attacker) platform(ctx context.Context) error {
 	if err := a.world.Tamper(); err != nil {
 		return err
 	}
-	return a.next(ctx)
+	err := a.next(ctx)
+	if len(a.world.Carried()) > 0 {
+		return nil
+	}
+	return err
 }
 
 // next is the procedure in which the machine gets its next package.
@@ -155,17 +162,28 @@ func (a *attacker) autn(ctx context.Context) error { return a.upTo(ctx) }
 // carrier gives the machine a package that was made for another one.
 func (a *attacker) carrier() world.Attack {
 	return world.Attack{Carrier: func(_ string, p wire.PackageMessage) wire.PackageMessage {
-		other, err := a.world.ForAnotherMachine(p)
+		other, imsi, err := a.world.ForAnotherMachine(p)
 		if err != nil {
 			return wire.PackageMessage{Order: p.Order} // refused as no package at all
 		}
+		a.other = imsi
 		return other
 	}}
 }
 
+// redirect has succeeded when the other machine's subscription is in this TRE,
+// even if the receipt then tells its operator.
 func (a *attacker) redirect(ctx context.Context) error {
 	if err := a.upTo(ctx); err != nil {
 		return err
 	}
-	return a.next(ctx)
+	err := a.next(ctx)
+	if a.other == "" {
+		return err
+	}
+	held, herr := a.world.Machine.Holds(a.other)
+	if held {
+		return nil
+	}
+	return errors.Join(err, herr)
 }

@@ -3,11 +3,13 @@ package m2me
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/google/go-tpm/tpm2"
 
 	"mcim/flows/store"
 	"mcim/flows/wire"
+	"mcim/tpm/mcim"
 )
 
 // Enrolment is the machine's claim to be a TRE (P1.5), for a supplier that is to
@@ -48,6 +50,14 @@ func (m *Machine) Placement(ctx context.Context) (wire.Placement, error) {
 	default:
 		return "", err
 	}
+}
+
+// Holds says whether a slot of the TRE has the subscription of that IMSI.
+func (m *Machine) Holds(imsi string) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	slots, err := m.mcims.Slots()
+	return slices.ContainsFunc(slots[:], func(s mcim.Info) bool { return s.IMSI == imsi }), err
 }
 
 // Reach connects to a role over the machine's bearer and says nothing; the error

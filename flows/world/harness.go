@@ -95,26 +95,26 @@ func (w *World) Home(identity string) string {
 
 // ForAnotherMachine makes the package that the issuer of p would have made for
 // another machine in the same position: rightly signed, but for a TRE that is not
-// this one.
-func (w *World) ForAnotherMachine(p wire.PackageMessage) (wire.PackageMessage, error) {
+// this one. It says which IMSI is in it.
+func (w *World) ForAnotherMachine(p wire.PackageMessage) (other wire.PackageMessage, imsi string, err error) {
 	pkg, err := mcim.ParsePackage(p.Package)
 	if err != nil {
-		return p, err
+		return p, "", err
 	}
 	h := pkg.Header
 	issuer, _, err := w.As(h.Issuer)
 	if err != nil {
-		return p, err
+		return p, "", err
 	}
 	srk, dek, err := otherKeys()
 	if err != nil {
-		return p, err
+		return p, "", err
 	}
 	profile, err := emul.RandomProfile("usim")
 	if err != nil {
-		return p, err
+		return p, "", err
 	}
-	other, err := mcim.Build(issuer.Signer,
+	made, err := mcim.Build(issuer.Signer,
 		mcim.Target{SRK: srk, DEK: dek, AKCert: sha256.Sum256(dek), Slot: h.Slot, EpochIndex: h.EpochIndex, Epoch: h.Epoch},
 		mcim.Order{
 			ID: h.ID, Issuer: h.Issuer, Sequence: h.Sequence, NotBefore: time.Unix(h.NotBefore, 0), NotAfter: time.Unix(h.NotAfter, 0),
@@ -122,10 +122,10 @@ func (w *World) ForAnotherMachine(p wire.PackageMessage) (wire.PackageMessage, e
 		},
 		&mcim.Subscription{IMSI: profile.IMSI, ICCID: profile.ICCID, MNCLength: 2, K: profile.K, OPc: profile.OPc, AMF: profile.AMF})
 	if err != nil {
-		return p, err
+		return p, "", err
 	}
-	p.Package, err = other.Bytes()
-	return p, err
+	p.Package, err = made.Bytes()
+	return p, profile.IMSI, err
 }
 
 // otherKeys are SRK and DEK of a TRE somewhere else.
