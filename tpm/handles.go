@@ -84,11 +84,18 @@ func (t *TPM) Claim() error {
 	if err != nil {
 		return err
 	}
+	// An EK at the place of ours was left by a run that was cut in LoadEK.
+	list = slices.DeleteFunc(list, func(o Occupant) bool { return o.Handle == t.opts.Range.EK() && t.isEK(o.Handle) })
 	if len(list) > 0 {
 		return &OccupiedError{Occupants: list}
 	}
 	t.claimed = true
 	return nil
+}
+
+func (t *TPM) isEK(h tpm2.TPMHandle) bool {
+	pub, _, err := t.ReadPublic(h)
+	return err == nil && slices.ContainsFunc(ekProfiles(), func(p ekProfile) bool { return sameTemplate(pub, p.template) })
 }
 
 // Ours lists what is in the range.

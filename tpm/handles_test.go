@@ -140,6 +140,13 @@ func TestEKWithoutPersistentKey(t *testing.T) {
 	if again.Model != "swtpm" || ek.Handle != m.Range().EK() || !bytes.Equal(ek.Pin(), eks[0].Pin()) {
 		t.Errorf("%s at %#x", ek.Type, ek.Handle)
 	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m = tpmtest.OpenDir(t, dir, tpm.Options{EKPin: ek.Pin()})
+	if err := m.Claim(); err != nil {
+		t.Errorf("claim where only our EK is: %v", err)
+	}
 	if _, err := ident.CreateTRE(m, ident.Options{}); err != nil {
 		t.Fatal(err)
 	}

@@ -148,14 +148,14 @@ func (w *World) adoptTPM(uri string) (deviceState, error) {
 	if err != nil {
 		return deviceState{}, err
 	}
+	if err := w.TPM.Claim(); err != nil { // first: an EK may have to be kept in the range
+		return deviceState{}, err
+	}
 	if _, err := ident.VerifyEK(w.TPM, trust); err != nil {
 		return deviceState{}, err
 	}
 	ek, err := w.TPM.EK()
 	if err != nil {
-		return deviceState{}, err
-	}
-	if err := w.TPM.Claim(); err != nil {
 		return deviceState{}, err
 	}
 	r := w.TPM.Range()
