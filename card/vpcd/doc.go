@@ -15,5 +15,10 @@
 //
 // A private pcscd takes its virtual readers from its own folder, but USB readers
 // from the machine: where a driver for them is installed, use one pcscd at a
-// time for a USB reader.
+// time for a USB reader. One that root starts also writes and removes
+// /run/pcscd/pcscd.pid, which nothing needs but pcscd --hotplug.
+//
+// pcscd looks for cards every 400 ms. A card that is exchanged in less than that
+// passes for the one before, and after a command that broke off the reader can
+// count as empty for as long as the new card is in it.
 package vpcd
