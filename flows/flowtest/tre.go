@@ -52,7 +52,7 @@ func (tre *TRE) Platform(machine string) wire.Platform {
 		AKCert:  []byte("AK certificate of " + machine),
 		SRK:     tre.public(tre.srk, tpm2.ECCSRKTemplate.ObjectAttributes, tpm2.TPMTECCScheme{Scheme: tpm2.TPMAlgNull}, aes()),
 		DEK:     tre.public(tre.dek, tpm2.TPMAObject{Decrypt: true}, tpm2.TPMTECCScheme{Scheme: tpm2.TPMAlgNull}, nil),
-		Slots:   map[int]uint32{},
+		Slots:   map[int]wire.Counter{},
 		Build:   "test",
 	}
 	var err error
@@ -60,7 +60,7 @@ func (tre *TRE) Platform(machine string) wire.Platform {
 		tre.T.Error(err)
 	}
 	for slot := range mcim.SlotCount {
-		p.Slots[slot] = index(slot)
+		p.Slots[slot] = wire.Counter{Index: index(slot), Epoch: tre.Epochs[slot]}
 	}
 	return p
 }

@@ -35,9 +35,8 @@ func (w *work) platform(signed wire.Signed[wire.Platform]) (wire.Platform, error
 
 // proven checks that the epoch counter of a slot has moved on from before: what
 // was in the slot then, the TPM uses no more.
-//
-// Of the provisional identity the operator knows no epoch before; for it the
-// proof says only that the TRE itself has answered to this very request.
+// Of the provisional identity the operator knows the epoch from the supplier,
+// which is also the least that any slot can be in.
 func (w *work) proven(ctx context.Context, slot int, before uint64, e erasure) error {
 	signed, err := platforms.Get(ctx, w.ro.store, w.Mandate.Machine)
 	if err != nil {
@@ -47,7 +46,7 @@ func (w *work) proven(ctx context.Context, slot int, before uint64, e erasure) e
 	if err != nil {
 		return err
 	}
-	index, ok := p.Slots[slot]
+	counter, ok := p.Slots[slot]
 	if !ok {
 		return wire.Refuse("", "%s has no slot %d", p.Machine, slot)
 	}
@@ -55,11 +54,11 @@ func (w *work) proven(ctx context.Context, slot int, before uint64, e erasure) e
 	if err != nil {
 		return wire.Refuse("", "proof of erasure: %w", err)
 	}
-	epoch, err := mcim.VerifyEpoch(p.AK, tpm2.TPMHandle(index), e.Nonce, &proof)
+	epoch, err := mcim.VerifyEpoch(p.AK, tpm2.TPMHandle(counter.Index), e.Nonce, &proof)
 	if err != nil {
 		return wire.Refuse("", "proof of erasure: %w", err)
 	}
-	if epoch <= before {
+	if epoch <= max(before, counter.Epoch) {
 		return wire.Refuse("", "proof of erasure: slot %d is still in epoch %d, in which the TPM uses the key", slot, epoch)
 	}
 	return nil

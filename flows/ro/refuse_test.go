@@ -83,7 +83,7 @@ func TestOrderTwiceIsOneOrderAndTwoAreRefused(t *testing.T) {
 func TestMachineWithoutOrderIsRefused(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, nil)
-	wiretest.Refused(t, l.arrive(l.batch("b1", 1)[0].ID), wire.ErrNotFound, "P4.4")
+	wiretest.Refused(t, l.arrive(l.batch("b1", 1)[0].ID), wire.ErrRefused, "P4.4")
 }
 
 func TestMachineMaySpeakForItselfAlone(t *testing.T) {

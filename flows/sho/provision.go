@@ -107,11 +107,11 @@ func (s *SHO) target(c contract, req wire.ProtectRequest) (mcim.Target, wire.Pla
 	if p.Machine != c.Mandate.Machine {
 		return mcim.Target{}, p, wire.Refuse("", "the statement is on another machine than %s", c.Mandate.Machine)
 	}
-	index, ok := p.Slots[req.Slot]
+	counter, ok := p.Slots[req.Slot]
 	if !ok {
 		return mcim.Target{}, p, wire.Refuse("", "%s has no slot %d", p.Machine, req.Slot)
 	}
-	epoch, err := proven(p, index, c.Nonce, req.Proof)
+	epoch, err := proven(p, counter.Index, c.Nonce, req.Proof)
 	if err != nil {
 		return mcim.Target{}, p, wire.Refuse("", "epoch of slot %d: %w", req.Slot, err)
 	}
@@ -120,7 +120,7 @@ func (s *SHO) target(c contract, req wire.ProtectRequest) (mcim.Target, wire.Pla
 	}
 	return mcim.Target{
 		SRK: p.SRK, DEK: p.DEK, AKCert: sha256.Sum256(p.AKCert),
-		Slot: req.Slot, EpochIndex: tpm2.TPMHandle(index), Epoch: epoch,
+		Slot: req.Slot, EpochIndex: tpm2.TPMHandle(counter.Index), Epoch: epoch,
 	}, p, nil
 }
 

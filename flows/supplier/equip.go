@@ -85,10 +85,10 @@ func (s *Supplier) describe(serial string, m machine, t tre, akCert []byte) (wir
 	}
 	p := wire.Platform{
 		Machine: wire.MachineRole(serial), EKHash: m.EKHash, AK: m.AK, AKCert: akCert, SRK: t.srk, DEK: t.dek,
-		Slots: map[int]uint32{}, Build: s.config.Build, Reference: reference, Made: s.node.Now(),
+		Slots: map[int]wire.Counter{}, Build: s.config.Build, Reference: reference, Made: s.node.Now(),
 	}
 	for _, slot := range t.slots {
-		p.Slots[slot.Slot] = slot.Index
+		p.Slots[slot.Slot] = wire.Counter{Index: slot.Index, Epoch: slot.Epoch}
 	}
 	return wire.SignAs(s.node.Identity, wire.TypePlatform, p)
 }

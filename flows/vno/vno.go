@@ -138,7 +138,7 @@ func (v *VNO) mayReach(role, bearer, target string) error {
 				return nil
 			}
 		}
-		return wire.Refuse("P2.8", "no machine is attached at %s", target)
+		return wire.Errorf(wire.CodeUnavailable, "P2.8", "no machine is attached at %s", target)
 	}
 	a := v.attached[role]
 	if a == nil || a.identity != bearer {

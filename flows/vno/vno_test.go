@@ -204,7 +204,7 @@ func TestRestrictedBearerReachesRegistrationOperatorAlone(t *testing.T) {
 	if err := reach(ro, "", machine); err != nil {
 		t.Error(err)
 	}
-	wiretest.Refused(t, reach(ro, "", "sho-a"), wire.ErrRefused, "P2.8")
+	wiretest.Refused(t, reach(ro, "", "sho-a"), wire.ErrUnavailable, "P2.8")
 	if got := w.vno.Refused(); got != 4 {
 		t.Errorf("%d connections refused, want 4", got)
 	}

@@ -204,16 +204,22 @@ type SuppliedRequest struct {
 
 // Platform is the supplier's signed statement about one machine (P1.8).
 type Platform struct {
-	Machine   string         `cbor:"machine"`   // role name
-	EKHash    []byte         `cbor:"ek_hash"`   // SHA-256 of the EK's TPMT_PUBLIC
-	AK        []byte         `cbor:"ak"`        // TPMT_PUBLIC
-	AKCert    []byte         `cbor:"ak_cert"`   // DER, certificate of the AK
-	SRK       []byte         `cbor:"srk"`       // TPMT_PUBLIC
-	DEK       []byte         `cbor:"dek"`       // TPMT_PUBLIC
-	Slots     map[int]uint32 `cbor:"slots"`     // NV index of the epoch counter, by slot
-	Build     string         `cbor:"build"`     // name of the reference values
-	Reference []byte         `cbor:"reference"` // CBOR measure.Reference of that build, over the PCRs of the policy
-	Made      time.Time      `cbor:"made"`
+	Machine   string          `cbor:"machine"`   // role name
+	EKHash    []byte          `cbor:"ek_hash"`   // SHA-256 of the EK's TPMT_PUBLIC
+	AK        []byte          `cbor:"ak"`        // TPMT_PUBLIC
+	AKCert    []byte          `cbor:"ak_cert"`   // DER, certificate of the AK
+	SRK       []byte          `cbor:"srk"`       // TPMT_PUBLIC
+	DEK       []byte          `cbor:"dek"`       // TPMT_PUBLIC
+	Slots     map[int]Counter `cbor:"slots"`     // epoch counter, by slot
+	Build     string          `cbor:"build"`     // name of the reference values
+	Reference []byte          `cbor:"reference"` // CBOR measure.Reference of that build, over the PCRs of the policy
+	Made      time.Time       `cbor:"made"`
+}
+
+// Counter is the epoch counter of a slot as the supplier saw it.
+type Counter struct {
+	Index uint32 `cbor:"index"` // NV index
+	Epoch uint64 `cbor:"epoch"` // its value on the bench, from which it only grows
 }
 
 // PlatformMessage carries a signed Platform.
