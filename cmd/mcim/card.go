@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 
 	"mcim/card/device"
 	"mcim/card/emul"
@@ -47,7 +48,7 @@ func imageError(err error) error {
 		return usage(err)
 	case errors.Is(err, emul.ErrImageDamaged):
 		return usage(fmt.Errorf("%w; put a copy of it back, or remove it to start anew from a profile", err))
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ENOTDIR):
 		return usage(fmt.Errorf("%w; check the path and who may use it", err))
 	default:
 		return err

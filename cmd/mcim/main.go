@@ -156,7 +156,7 @@ func exitCode(err error) int {
 func report(stderr io.Writer, err error) int {
 	code := exitCode(err)
 	if err != nil && !errors.Is(err, errFailed) && !errors.Is(err, errNotReady) {
-		_, _ = fmt.Fprintf(stderr, "mcim: error: %s\n", strings.ReplaceAll(err.Error(), "\n", " "))
+		_, _ = fmt.Fprintf(stderr, "mcim: error: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return code
 }

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+
+	"mcim/card/device"
+	"mcim/tpm"
+)
+
+// TestHelpHasExamples walks all commands: each one shows how it is used, and -h
+// prints that with exit code 0.
+func TestHelpHasExamples(t *testing.T) {
+	t.Parallel()
+	var c cli
+	parser, err := kong.New(&c, kong.Name("mcim"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaves := parser.Model.Leaves(false)
+	if len(leaves) < 5 {
+		t.Fatalf("only %d commands", len(leaves))
+	}
+	for _, leaf := range leaves {
+		words := strings.Fields(leaf.Path())
+		t.Run(leaf.Path(), func(t *testing.T) {
+			t.Parallel()
+			if leaf.Help == "" || !strings.Contains(leaf.Detail, "Example: "+leaf.Path()) {
+				t.Errorf("the help has no line with \"Example: %s\":\n%s", leaf.Path(), leaf.Detail)
+			}
+			var out, talk bytes.Buffer
+			code := run(t.Context(), append(words[1:], "-h"), &out, &talk)
+			if code != exitPass || !strings.Contains(out.String(), "Example: "+leaf.Path()) || talk.Len() > 0 {
+				t.Errorf("-h: exit code %d, %q, %q", code, out.String(), talk.String())
+			}
+		})
+	}
+}
+
+// TestExitCodes tells apart whose mistake an error is.
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		err  error
+		code int
+		text string
+	}{
+		{nil, exitPass, ""},
+		{errFailed, exitFailed, ""},
+		{fmt.Errorf("with reasons: %w", errFailed), exitFailed, ""},
+		{errNotReady, exitEnvironment, ""},
+		{usage(errors.New("bad flag")), exitUsage, "mcim: error: bad flag\n"},
+		{fmt.Errorf("x: %w", device.ErrURI), exitUsage, "mcim: error: x: " + device.ErrURI.Error() + "\n"},
+		{tpm.ErrURI, exitUsage, "mcim: error: " + tpm.ErrURI.Error() + "\n"},
+		{errors.Join(errors.New("one"), errors.New("two")), exitEnvironment, "mcim: error: one; two\n"},
+	} {
+		var talk bytes.Buffer
+		if code := report(&talk, tt.err); code != tt.code || talk.String() != tt.text {
+			t.Errorf("%v: exit code %d, want %d; %q, want %q", tt.err, code, tt.code, talk.String(), tt.text)
+		}
+	}
+}
+
+// full is a place where nothing can be written.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+// TestResultNotWritten: a result that cannot be printed is an error.
+func TestResultNotWritten(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"version"}, {"version", "--json"}, {"card", "info", "--card", "emul:usim"}} {
+		var talk bytes.Buffer
+		if code := run(t.Context(), args, full{}, &talk); code != exitEnvironment || !strings.Contains(talk.String(), "no space left") {
+			t.Errorf("%v: exit code %d, %q", args, code, talk.String())
+		}
+	}
+	if code := run(t.Context(), []string{"version"}, io.Discard, io.Discard); code != exitPass {
+		t.Errorf("exit code %d", code)
+	}
+}

@@ -1,0 +1,323 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"mcim/apdu"
+	"mcim/card"
+	"mcim/card/cardtest"
+	"mcim/card/emul"
+	"mcim/card/pcsc"
+	"mcim/card/vpcd"
+)
+
+// TestMain makes this test program be mcim itself, and a small PC/SC program,
+// under those names.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"mcim": main, "apdus": apdus})
+}
+
+// apdus is a PC/SC program: it sends each line of hexadecimal on standard input
+// to the card and writes the answer, with what had to be fetched, as a line. The
+// line "hold" makes a file of that name and keeps the card until it is killed.
+func apdus() {
+	c, err := pcsc.Open(context.Background(), "0", pcsc.Options{Wait: 10 * time.Second})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	defer func() { _ = c.Close() }()
+	session := card.NewSession(c, card.Options{})
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		if lines.Text() == "hold" {
+			_ = os.WriteFile("hold", nil, 0o600)
+			time.Sleep(time.Hour)
+		}
+		answer, err := exchange(session, lines.Text())
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Printf("%x\n", answer.Bytes())
+	}
+}
+
+func exchange(s *card.Session, line string) (apdu.Response, error) {
+	b, err := hex.DecodeString(line)
+	if err != nil {
+		return apdu.Response{}, err
+	}
+	command, err := apdu.ParseCommand(b)
+	if err != nil {
+		return apdu.Response{}, err
+	}
+	return s.Send(context.Background(), command)
+}
+
+// TestScripts runs the command line as its users do.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup:               setUpScript,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"play":    playCommand,
+			"end":     endCommand,
+			"readers": readersCommand,
+			"code":    codeCommand,
+			"lines":   linesCommand,
+			"await":   awaitCommand,
+		},
+	})
+}
+
+// children is where a script keeps the processes that it started.
+type children struct{ byName map[string]*exec.Cmd }
+
+// setUpScript gives a script profiles with keys of its own, and no pcscd of the
+// machine.
+func setUpScript(env *testscript.Env) error {
+	env.Values["children"] = &children{map[string]*exec.Cmd{}}
+	env.Setenv("PCSCLITE_CSOCK_NAME", filepath.Join(env.WorkDir, "no.comm"))
+	programs, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator))
+	env.Setenv("MCIM_ONLY", programs) // a PATH with nothing but mcim
+	for name, iccid := range map[string]string{"card.toml": "8988211000000467343", "other.toml": "8988211000000467350"} {
+		if err := os.WriteFile(filepath.Join(env.WorkDir, name), []byte(profileTOML(iccid)), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// profileTOML is a profile with random keys, PIN1 1234 and PUK1 12345678.
+func profileTOML(iccid string) string {
+	p, err := emul.RandomProfile("usim")
+	if err != nil {
+		panic(err)
+	}
+	return fmt.Sprintf("model = \"usim\"\niccid = %q\nimsi = \"001010123456789\"\npin1 = \"1234\"\npuk1 = \"12345678\"\n"+
+		"k = \"%x\"\nopc = \"%x\"\namf = \"8000\"\nsqn = \"000000000000\"\nadm1 = \"%x\"\n",
+		iccid, p.K.Reveal(), p.OPc.Reveal(), p.ADM1.Reveal())
+}
+
+// playCommand (play NAME ARGS...) starts `mcim emulate ARGS`, waits until it says
+// that the card is there, and keeps what it printed in NAME.out.
+func playCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: play NAME ARGS...")
+	}
+	mcim, err := exec.LookPath("mcim")
+	ts.Check(err)
+	cmd := exec.Command(mcim, append([]string{"emulate"}, args[1:]...)...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "TMPDIR=" + ts.Getenv("TMPDIR"), "HOME=" + ts.Getenv("HOME")}
+	out, err := os.Create(ts.MkAbs(args[0] + ".out"))
+	ts.Check(err)
+	cmd.Stdout = out
+	talk, err := cmd.StderrPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	ts.Check(out.Close())
+	ts.Value("children").(*children).byName[args[0]] = cmd
+	ts.Defer(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	first, err := bufio.NewReader(talk).ReadString('\n')
+	if err != nil || !strings.Contains(first, "the card is in the reader") {
+		ts.Fatalf("emulate says %q, %v", first, err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, talk) }()
+	if socket, found := strings.CutPrefix(strings.TrimSpace(ts.ReadFile(args[0]+".out")), "PCSCLITE_CSOCK_NAME="); found {
+		ts.Setenv("PCSCLITE_CSOCK_NAME", socket)
+	}
+}
+
+// endCommand (end NAME SIGNAL CODE) sends a signal to what play started, and
+// checks the exit code (-1: killed) and that its pcscd has ended with it.
+func endCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: end NAME SIGNAL CODE")
+	}
+	signal := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL}[args[1]]
+	cmd := ts.Value("children").(*children).byName[args[0]]
+	pids := childrenOf(ts, cmd.Process.Pid)
+	ts.Check(cmd.Process.Signal(signal))
+	_ = cmd.Wait()
+	if code := strconv.Itoa(cmd.ProcessState.ExitCode()); code != args[2] {
+		ts.Fatalf("exit code %s, want %s", code, args[2])
+	}
+	for _, pid := range pids {
+		for end := time.Now().Add(10 * time.Second); running(pid); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				ts.Fatalf("process %d outlives mcim", pid)
+			}
+		}
+	}
+}
+
+// childrenOf lists the child processes of a process.
+func childrenOf(ts *testscript.TestScript, parent int) []int {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	ts.Check(err)
+	var pids []int
+	for _, path := range stats {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		_, rest, _ := strings.Cut(string(b), ") ") // state, parent, ...
+		if fields := strings.Fields(rest); len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+			ts.Check(err)
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// running tells whether a process is there and no zombie.
+func running(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(b), ") ")
+	return err == nil && !strings.HasPrefix(rest, "Z")
+}
+
+// readersCommand (readers [WHAT]) starts a pcscd with two virtual readers,
+// whose addresses are in VPCD0 and VPCD1. WHAT is what is in the first: nothing,
+// "pulled:N" a card that is pulled out after N commands, "strange" one
+// without a valid ATR, or "left" a socket that a pcscd
+// left behind.
+func readersCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 1 {
+		ts.Fatalf("usage: readers [WHAT]")
+	}
+	dir, err := os.MkdirTemp("", "mcim-readers-")
+	ts.Check(err)
+	ts.Defer(func() { _ = os.RemoveAll(dir) })
+	if len(args) == 1 && args[0] == "left" {
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "pcscd.comm"), Net: "unix"})
+		ts.Check(err)
+		l.SetUnlinkOnClose(false)
+		ts.Check(l.Close())
+		ts.Setenv("PCSCLITE_CSOCK_NAME", filepath.Join(dir, "pcscd.comm"))
+		return
+	}
+	p, err := vpcd.StartPCSCD(context.Background(), vpcd.Config{Dir: dir, Slots: 2})
+	ts.Check(err)
+	ts.Defer(p.Stop)
+	ts.Setenv("PCSCLITE_CSOCK_NAME", p.Socket)
+	ts.Setenv("VPCD0", p.Addrs[0])
+	ts.Setenv("VPCD1", p.Addrs[1])
+	if len(args) == 1 {
+		putIn(ts, p.Addrs[0], strangeCard(ts, args[0]))
+	}
+}
+
+// putIn puts a card into a reader until the script ends.
+func putIn(ts *testscript.TestScript, addr string, c card.Card) {
+	link, err := vpcd.Dial(context.Background(), addr, c)
+	ts.Check(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = link.Serve(ctx)
+	}()
+	ts.Defer(func() {
+		cancel()
+		<-done
+	})
+	<-link.Present()
+}
+
+func strangeCard(ts *testscript.TestScript, what string) card.Card {
+	profile, err := emul.RandomProfile("usim")
+	ts.Check(err)
+	c, err := emul.New(profile)
+	ts.Check(err)
+	kind, number, _ := strings.Cut(what, ":")
+	switch kind {
+	case "pulled":
+		at, err := strconv.Atoi(number)
+		ts.Check(err)
+		return cardtest.NewFaulty(c, cardtest.Fault{At: at, Kind: cardtest.Removed})
+	case "strange":
+		return badATR{c}
+	default:
+		ts.Fatalf("no card %q", what)
+		return nil
+	}
+}
+
+// badATR is a card whose ATR is none.
+type badATR struct{ card.Card }
+
+func (badATR) Reset(context.Context) ([]byte, error) { return []byte{0x00, 0x00}, nil }
+
+// codeCommand (code N mcim ARGS...) runs mcim and checks its exit code; what it
+// printed is in the files stdout and stderr.
+func codeCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N mcim ARGS...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	var exit *exec.ExitError
+	code := 0
+	switch {
+	case errors.As(err, &exit):
+		code = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+	for _, name := range []string{"stdout", "stderr"} {
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(ts.ReadFile(name)), 0o600))
+	}
+}
+
+// linesCommand (lines FILE N) checks how many lines a file has.
+func linesCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: lines FILE N")
+	}
+	if n := strconv.Itoa(strings.Count(ts.ReadFile(args[0]), "\n")); n != args[1] {
+		ts.Fatalf("%s has %s lines, want %s", args[0], n, args[1])
+	}
+}
+
+// awaitCommand (await FILE) waits until a file is there.
+func awaitCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: await FILE")
+	}
+	ts.Check(await(ts.MkAbs(args[0])))
+}
+
+// await waits until a file is there.
+func await(path string) error {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(path); err == nil || time.Now().After(end) {
+			return err
+		}
+	}
+}
