@@ -155,9 +155,7 @@ func TestChaos(t *testing.T) {
 	for n, c := range plan(t, prepared) {
 		dir := t.TempDir()
 		if c.do != "first" {
-			if err := os.CopyFS(dir, os.DirFS(prepared)); err != nil {
-				t.Fatal(err)
-			}
+			copyLab(t, prepared, dir)
 		}
 		out, err := child(dir, c.do, c.point)
 		var exit *exec.ExitError
@@ -176,6 +174,14 @@ func TestChaos(t *testing.T) {
 	}
 }
 
+// copyLab copies a lab with the modes of its files.
+func copyLab(t *testing.T, from, to string) {
+	t.Helper()
+	if out, err := exec.Command("cp", "-a", from+"/.", to).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
 // cut is one kill.
 type cut struct{ do, point string }
 
@@ -187,9 +193,7 @@ func plan(t *testing.T, prepared string) []cut {
 	for _, do := range []string{"P8a", "P8c", "first"} {
 		dir := t.TempDir()
 		if do != "first" {
-			if err := os.CopyFS(dir, os.DirFS(prepared)); err != nil {
-				t.Fatal(err)
-			}
+			copyLab(t, prepared, dir)
 		}
 		out, err := child(dir, do, "")
 		if err != nil {

@@ -64,11 +64,13 @@ func (m *Machine) Supply(ctx context.Context) error {
 
 func (m *Machine) enrol(ctx context.Context, bench *wire.Contacts) (wire.EnrolAnswer, error) {
 	var none wire.EnrolAnswer
-	tre, err := ident.CreateTRE(m.config.TPM, ident.Options{})
+	options, err := m.keyOptions()
 	if err != nil {
 		return none, err
 	}
-	m.tre = tre
+	if m.tre, err = ident.CreateTRE(m.config.TPM, options); err != nil {
+		return none, err
+	}
 	if err := m.openStore(nil); err != nil {
 		return none, err
 	}
@@ -232,7 +234,11 @@ func (m *Machine) openTRE(ctx context.Context) error {
 	}
 	m.ro = s.RO
 	if m.tre == nil {
-		if m.tre, err = ident.OpenTRE(m.config.TPM, ident.Options{}); err != nil {
+		options, err := m.keyOptions()
+		if err != nil {
+			return err
+		}
+		if m.tre, err = ident.OpenTRE(m.config.TPM, options); err != nil {
 			return err
 		}
 	}
@@ -247,6 +253,18 @@ func (m *Machine) openTRE(ctx context.Context) error {
 	return m.openStore(s.AKCert)
 }
 
+// treDir is the folder of the TRE's files.
+func (m *Machine) treDir() string { return filepath.Join(m.config.Dir, "tre") }
+
+// keyOptions binds the DEK to the platform state that is there when the machine
+// is supplied.
+func (m *Machine) keyOptions() (ident.Options, error) {
+	if err := os.MkdirAll(m.treDir(), 0o700); err != nil {
+		return ident.Options{}, err
+	}
+	return mcim.DEKOptions(m.config.TPM, m.treDir(), m.config.PCRs)
+}
+
 // openStore opens the MCIMs of the TRE, again where the AK has got its
 // certificate, to which packages are addressed.
 func (m *Machine) openStore(akCert []byte) (err error) {
@@ -255,11 +273,7 @@ func (m *Machine) openStore(akCert []byte) (err error) {
 			return err
 		}
 	}
-	dir := filepath.Join(m.config.Dir, "tre")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	c := mcim.Config{Dir: dir, Issuers: m.issuers, Build: m.config.Build, PCRs: m.config.PCRs, Weak: m.config.Weak}
+	c := mcim.Config{Dir: m.treDir(), Issuers: m.issuers, Build: m.config.Build, PCRs: m.config.PCRs, Weak: m.config.Weak}
 	if len(akCert) > 0 {
 		c.AKCert = sha256.Sum256(akCert)
 	}

@@ -82,7 +82,15 @@ func (r *RO) changeInUICC(w *work) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	receipt, err := step(w, "P8c.7", machine, "delivery to the TRE (P6.6 to P6.10)", w.delivery(d))
+	// The operator has the TRE's word before the card is touched: from the first
+	// write on the machine may have to attach by the new subscription.
+	err = w.do("P8c.7", machine, "delivery to the TRE (P6.6 to P6.10), its receipt to the operator", func(ctx context.Context) error {
+		receipt, err := w.delivery(d)(ctx)
+		if err != nil {
+			return err
+		}
+		return w.report(ctx, receipt)
+	})
 	if err != nil {
 		return Result{}, err
 	}
@@ -90,17 +98,14 @@ func (r *RO) changeInUICC(w *work) (Result, error) {
 		return Result{}, err
 	}
 	err = w.do("P8c.9", machine, "reset, attach with the new IMSI, close the old subscription", func(ctx context.Context) error {
-		return w.switchUICC(ctx, receipt, held)
+		return w.switchUICC(ctx, held)
 	})
 	return d.result(), err
 }
 
 // switchUICC ends P8c: the new AKA proves the change, then the old subscription
 // goes, with what the TRE still keeps of it.
-func (w *work) switchUICC(ctx context.Context, receipt []byte, held holding) error {
-	if err := w.report(ctx, receipt); err != nil {
-		return err
-	}
+func (w *work) switchUICC(ctx context.Context, held holding) error {
 	if err := w.activate(ctx); err != nil {
 		return err
 	}

@@ -142,7 +142,7 @@ func (m *machine) takes(o order) error {
 // contact hears from a machine (P4.1 to P4.4), and begins the first provisioning
 // that is ordered for it.
 func (r *RO) contact(ctx context.Context, p wire.Peer, req wire.ContactRequest) (wire.ContactAnswer, error) {
-	if wire.Procedure(ctx) != "P4" { // it was woken: the order's own steps tell of it
+	if wire.Procedure(ctx) != "P4" { // it was woken, or is powered on again
 		if err := r.drf.met(ctx, p, req); err != nil {
 			return wire.ContactAnswer{}, err
 		}
@@ -164,7 +164,9 @@ func (r *RO) contact(ctx context.Context, p wire.Peer, req wire.ContactRequest) 
 		return wire.ContactAnswer{}, err
 	}
 	err = wire.Step(ctx, "P4.4", own, own, "DRF looks up the order", func(ctx context.Context) (err error) {
-		j, err = r.drf.lookUp(ctx, p.Role)
+		if j, err = r.drf.lookUp(ctx, p.Role); err == nil && j.Order == "" {
+			err = wire.Refuse("", "nothing is ordered for this machine: try later")
+		}
 		return err
 	})
 	if err != nil {
@@ -196,15 +198,15 @@ func (d *drf) met(ctx context.Context, p wire.Peer, req wire.ContactRequest) err
 	})
 }
 
-// lookUp finds the open order of a machine. It says nothing of other machines'
-// (failure matrix, P4.4).
+// lookUp finds the open order of a machine; a job without a name is none. It says
+// nothing of other machines' (failure matrix, P4.4).
 func (d *drf) lookUp(ctx context.Context, name string) (job, error) {
 	m, err := d.machine(ctx, d.store, name)
 	if err != nil {
 		return job{}, err
 	}
 	if m.Open == "" {
-		return job{}, wire.Refuse("P4.4", "nothing is ordered for this machine: try later")
+		return job{}, nil
 	}
 	o, err := orders.Get(ctx, d.store, m.Open)
 	return o.job(m.Open), err

@@ -119,7 +119,7 @@ func (w *World) openTPM(ctx context.Context, machine *store.Store) error {
 	}
 	w.later(w.TPM.Close)
 	if known.EKPin == nil {
-		if known, err = w.adoptTPM(uri); err != nil {
+		if known, err = w.adoptTPM(); err != nil {
 			return err
 		}
 		if err := deviceStates.Put(ctx, machine, "tpm", known); err != nil {
@@ -143,7 +143,7 @@ func (w *World) tpmURI(known deviceState) string {
 
 // adoptTPM verifies and pins the EK of a TPM that the lab sees for the first
 // time, and claims the range of handles.
-func (w *World) adoptTPM(uri string) (deviceState, error) {
+func (w *World) adoptTPM() (deviceState, error) {
 	trust, err := w.trust()
 	if err != nil {
 		return deviceState{}, err
@@ -160,7 +160,7 @@ func (w *World) adoptTPM(uri string) (deviceState, error) {
 	}
 	r := w.TPM.Range()
 	return deviceState{
-		URI: uri, EKPin: ek.Pin(), Claimed: true,
+		URI: w.config.TPM, EKPin: ek.Pin(), Claimed: true,
 		Range: handles{uint32(r.NV), r.NVCount, uint32(r.Persistent), r.PersistentCount},
 	}, nil
 }
