@@ -80,10 +80,10 @@ func (v *victim) round() {
 		commands = append(commands, v.wrongPIN)
 	}
 	cut := mathrand.IntN(len(commands))
-	for i, make := range commands[:cut+1] {
-		command, answered := make()
+	for i, next := range commands[:cut+1] {
+		command, answered := next()
 		p.send(command)
-		if i == cut && mathrand.IntN(2) == 0 { // no answer is waited for
+		if i > 0 && i == cut && mathrand.IntN(2) == 0 { // no answer is waited for
 			time.Sleep(time.Duration(mathrand.IntN(1500)) * time.Microsecond)
 			break
 		}

@@ -28,15 +28,15 @@ func TestHelpHasExamples(t *testing.T) {
 		t.Fatalf("only %d commands", len(leaves))
 	}
 	for _, leaf := range leaves {
-		words := strings.Fields(leaf.Path())
-		t.Run(leaf.Path(), func(t *testing.T) {
+		words := strings.Fields(leaf.FullPath())
+		t.Run(leaf.FullPath(), func(t *testing.T) {
 			t.Parallel()
-			if leaf.Help == "" || !strings.Contains(leaf.Detail, "Example: "+leaf.Path()) {
-				t.Errorf("the help has no line with \"Example: %s\":\n%s", leaf.Path(), leaf.Detail)
+			if leaf.Help == "" || !strings.Contains(leaf.Detail, "Example: "+leaf.FullPath()) {
+				t.Errorf("the help has no line with \"Example: %s\":\n%s", leaf.FullPath(), leaf.Detail)
 			}
 			var out, talk bytes.Buffer
 			code := run(t.Context(), append(words[1:], "-h"), &out, &talk)
-			if code != exitPass || !strings.Contains(out.String(), "Example: "+leaf.Path()) || talk.Len() > 0 {
+			if code != exitPass || !strings.Contains(out.String(), "Example: "+leaf.FullPath()) || talk.Len() > 0 {
 				t.Errorf("-h: exit code %d, %q, %q", code, out.String(), talk.String())
 			}
 		})
