@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"time"
 
@@ -91,7 +92,11 @@ func remove(dir string) error {
 // has, and returns when the reader has powered it up. It fails with
 // vpcd.ErrNoReader, ErrNotSeen, and the error of ctx.
 func Play(ctx context.Context, addr string, c card.Card) (*Played, error) {
-	link, err := vpcd.Dial(ctx, addr, c)
+	return play(ctx, addr, c, powerUp)
+}
+
+func play(ctx context.Context, addr string, c card.Card, wait time.Duration) (*Played, error) {
+	link, err := dial(ctx, addr, c, wait)
 	if err != nil {
 		return nil, err
 	}
@@ -101,16 +106,42 @@ func Play(ctx context.Context, addr string, c card.Card) (*Played, error) {
 		p.err = link.Serve(serving)
 		close(p.done)
 	}()
-	if err := p.seen(ctx, addr); err != nil {
+	if err := p.seen(ctx, addr, wait); err != nil {
 		p.Close()
 		return nil, err
 	}
 	return p, nil
 }
 
+// dial reaches the reader. One with a card and another that waits for its place
+// does not even take the connection.
+func dial(ctx context.Context, addr string, c card.Card, wait time.Duration) (*vpcd.Link, error) {
+	limited, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	link, err := vpcd.Dial(limited, addr, c)
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		<-limited.Done() // package net knows of the deadline a moment before
+	}
+	switch {
+	case err == nil:
+		return link, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case limited.Err() != nil:
+		return nil, notSeen(addr, wait)
+	default:
+		return nil, err
+	}
+}
+
+func notSeen(addr string, wait time.Duration) error {
+	return fmt.Errorf("%w within %s: another card may be in the reader at %s, take it out first", ErrNotSeen, wait, addr)
+}
+
 // seen waits until the reader has powered the card up.
-func (p *Played) seen(ctx context.Context, addr string) error {
-	timer := time.NewTimer(powerUp)
+func (p *Played) seen(ctx context.Context, addr string, wait time.Duration) error {
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-p.link.Present():
@@ -118,7 +149,7 @@ func (p *Played) seen(ctx context.Context, addr string) error {
 	case <-p.done:
 		return fmt.Errorf("%w: %w", ErrNotSeen, p.err)
 	case <-timer.C:
-		return fmt.Errorf("%w within %s: another card may be in the reader at %s, take it out first", ErrNotSeen, powerUp, addr)
+		return notSeen(addr, wait)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
