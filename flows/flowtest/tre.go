@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-tpm/tpm2"
 
 	"mcim/flows/wire"
+	"mcim/tpm/attest"
 	"mcim/tpm/mcim"
 	"mcim/tpm/measure"
 	"mcim/tpm/policy"
@@ -88,6 +89,40 @@ func (tre *TRE) Receipt(p *mcim.Package, nonce []byte) []byte {
 	return tre.encode(r)
 }
 
+// Counters are the reset count and the clock (ms) that quotes tell.
+type Counters struct {
+	Reset uint32
+	Clock uint64
+}
+
+// Evidence is the TRE's evidence (attest.Evidence) of a boot with that log.
+func (tre *TRE) Evidence(r attest.Request, log measure.Log, c Counters) []byte {
+	values, pcrs := log.Replay(), measure.PolicyPCRs()
+	digest, over := sha256.New(), sha256.New()
+	e := attest.Evidence{AK: []byte("AK"), Log: log.Bytes()}
+	for _, pcr := range pcrs {
+		value := values[pcr]
+		digest.Write(value[:])
+		e.PCRs = append(e.PCRs, attest.PCRValue{PCR: pcr, Value: value})
+	}
+	for _, part := range [][]byte{[]byte("tre-attest/1"), r.Nonce, r.Exporter, []byte(r.Purpose)} {
+		over.Write(part)
+	}
+	attested := tpm2.TPMSAttest{
+		Magic: tpm2.TPMGeneratedValue, Type: tpm2.TPMSTAttestQuote, ExtraData: tpm2.TPM2BData{Buffer: over.Sum(nil)},
+		ClockInfo: tpm2.TPMSClockInfo{Clock: c.Clock, ResetCount: c.Reset, Safe: true},
+		Attested: tpm2.NewTPMUAttest(tpm2.TPMSTAttestQuote, &tpm2.TPMSQuoteInfo{
+			PCRSelect: measure.Selection(pcrs...), PCRDigest: tpm2.TPM2BDigest{Buffer: digest.Sum(nil)},
+		}),
+	}
+	e.Quote, e.Signature = tre.sign(attested)
+	b, err := e.Marshal()
+	if err != nil {
+		tre.T.Error(err)
+	}
+	return b
+}
+
 func (tre *TRE) counter(slot int, value uint64) tpm2.TPMUAttest {
 	name, err := policy.CounterName(tpm2.TPMHandle(index(slot)))
 	if err != nil {
@@ -100,9 +135,11 @@ func (tre *TRE) counter(slot int, value uint64) tpm2.TPMUAttest {
 
 // attest makes a TPMS_ATTEST and its signature by the AK.
 func (tre *TRE) attest(kind tpm2.TPMST, over []byte, attested tpm2.TPMUAttest) (attest, signature []byte) {
-	attest = tpm2.Marshal(tpm2.TPMSAttest{
-		Magic: tpm2.TPMGeneratedValue, Type: kind, ExtraData: tpm2.TPM2BData{Buffer: over}, Attested: attested,
-	})
+	return tre.sign(tpm2.TPMSAttest{Magic: tpm2.TPMGeneratedValue, Type: kind, ExtraData: tpm2.TPM2BData{Buffer: over}, Attested: attested})
+}
+
+func (tre *TRE) sign(a tpm2.TPMSAttest) (attest, signature []byte) {
+	attest = tpm2.Marshal(a)
 	digest := sha256.Sum256(attest)
 	r, s, err := ecdsa.Sign(rand.Reader, tre.ak, digest[:])
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"mcim/flows/store"
 	"mcim/flows/wire"
+	"mcim/tpm/ident"
 	"mcim/tpm/measure"
 )
 
@@ -89,7 +90,7 @@ func (p *PVA) Start(ctx context.Context) error { return p.node.Start(ctx) }
 func (p *PVA) Close() error { return p.node.Close() }
 
 // platform takes the supplier's statement about a machine (P1.8). A later one
-// replaces it, as after an update.
+// replaces it, as after an update; an earlier one does not come back.
 func (p *PVA) platform(ctx context.Context, _ wire.Peer, req wire.PlatformMessage) (wire.Empty, error) {
 	statement, supplier, err := req.Signed.VerifyFrom(p.node.Identity, wire.KindSupplier, wire.TypePlatform)
 	if err != nil {
@@ -98,15 +99,38 @@ func (p *PVA) platform(ctx context.Context, _ wire.Peer, req wire.PlatformMessag
 	if supplier != p.config.Supplier {
 		return wire.Empty{}, wire.Refuse("P1.8", "%s is no supplier that this authority knows", supplier)
 	}
-	if _, err := measure.ParseReference(statement.Reference); err != nil {
+	_, err = ident.CheckAK(statement.AK)
+	if err == nil {
+		_, err = measure.ParseReference(statement.Reference)
+	}
+	if err != nil {
 		return wire.Empty{}, wire.Refuse("P1.8", "statement on %s: %w", statement.Machine, err)
 	}
 	return wire.Empty{}, p.store.Tx(ctx, func(tx *store.Tx) error {
+		if err := p.later(ctx, tx, statement); err != nil {
+			return err
+		}
 		if err := p.note(ctx, tx, wire.TypePlatform, statement.Machine, req.Signed); err != nil {
 			return err
 		}
 		return platforms.Put(ctx, tx, statement.Machine, req.Signed)
 	})
+}
+
+// later refuses a statement that was made before the one that is known.
+func (p *PVA) later(ctx context.Context, tx *store.Tx, statement wire.Platform) error {
+	signed, err := platforms.Get(ctx, tx, statement.Machine)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	known, _, err := signed.VerifyFrom(p.node.Identity, wire.KindSupplier, wire.TypePlatform)
+	if err == nil && statement.Made.Before(known.Made) {
+		err = wire.Errorf(wire.CodeConflict, "P1.8", "a later statement on %s is known", statement.Machine)
+	}
+	return err
 }
 
 // record hands the supplier's statement out (P6.3).
