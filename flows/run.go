@@ -40,10 +40,8 @@ func (r *Run) Supply(ctx context.Context) error {
 	if err := w.Machine.Supply(ctx); err != nil {
 		return err
 	}
-	return wire.Step(ctx, "P1.9", world.SubscriberRole, world.SHOA, "machine handed over; the subscriber contracts a home operator for it", func(ctx context.Context) error {
-		_, err := w.Subscriber.First(ctx, w.Machine.Role(), world.SHOA, time.Time{})
-		return err
-	})
+	_, err := w.Subscriber.First(ctx, w.Machine.Role(), world.SHOA, time.Time{})
+	return err
 }
 
 // Bootstrap is P2: the machine attaches by its provisional identity and gets a
@@ -93,7 +91,7 @@ func (r *Run) ChangeInUICC(ctx context.Context) error {
 	if r.oldCard.keys, err = w.SHOs[world.SHOA].Keys(ctx, card.IMSI); err != nil {
 		return err
 	}
-	if err := w.Machine.UseUICC(ctx); err != nil {
+	if err := w.Machine.UseUICC(wire.At(ctx, "P8c")); err != nil {
 		return err
 	}
 	return r.change(ctx, wire.InUICC)

@@ -35,6 +35,8 @@ Exit codes: 0 pass, 1 a check failed, 2 usage (bad flag or file), 3 environment 
 type cli struct {
 	JSON bool `help:"Print the result as one JSON document." name:"json"`
 
+	Demo    demoCmd    `cmd:"" help:"Run first provisioning and change of subscription, with proofs; or an attack."`
+	Lab     labCmd     `cmd:"" help:"Make, show and remove a lab."`
 	Doctor  doctorCmd  `cmd:"" help:"Check pcscd, permission, reader, card, swtpm and TPM, and name each fix."`
 	Readers readersCmd `cmd:"" help:"List the PC/SC readers and the cards in them."`
 	Card    cardCmd    `cmd:"" help:"Read a card."`

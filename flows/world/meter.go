@@ -61,6 +61,14 @@ func (m *Meter) Reset() {
 	m.begin = map[string]time.Time{}
 }
 
+// Begin says that what follows counts for the procedure until a step of another
+// one begins.
+func (m *Meter) Begin(procedure string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last = procedure
+}
+
 // Proof says that what follows, until the next call, is a negative proof of the
 // procedure; with "" it is the procedures themselves again. The steps of a proof
 // are told, but not listed.

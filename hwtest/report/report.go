@@ -40,7 +40,8 @@ type Procedure struct {
 
 // Step is one arrow of a procedure.
 type Step struct {
-	Name    string  `json:"name"` // "P8a.8/P5c.4": the step, with those it stands in
+	Name    string  `json:"name"` // "P5c.4"
+	Path    string  `json:"path"` // with the steps around it: "P8a.8/P5c.4"
 	From    string  `json:"from"`
 	To      string  `json:"to"`
 	Text    string  `json:"text"`
@@ -58,6 +59,8 @@ type Negative struct {
 
 // Environment is what the run stood on.
 type Environment struct {
+	Before      []string `json:"before,omitempty"`     // cases that the lab had behind it
+	GivenBack   int      `json:"given_back,omitempty"` // NV indices and handles that the TPM has back
 	MCIM        string   `json:"mcim"`
 	Reader      string   `json:"reader"`
 	ATR         string   `json:"atr"`

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"mcim/card/emul"
+	"mcim/flows"
+	"mcim/flows/wire"
+	"mcim/flows/world"
+	"mcim/hwtest"
+	reporting "mcim/hwtest/report"
+)
+
+// hardware are the flags that say what a lab stands on.
+type hardware struct {
+	Card          string   `help:"The machine's UICC: pcsc:INDEX or pcsc:NAME. Without it: a software UICC behind a private pcscd." placeholder:"URI"`
+	TPM           string   `name:"tpm" help:"The machine's TPM: device:PATH, unix:PATH or swtpm:DIR. Without it: a swtpm in the lab." placeholder:"URI"`
+	Allow         []string `help:"ICCID of a card that may be written." placeholder:"ICCID"`
+	Profile       string   `help:"What the present operator and the maker of --card know of it: TOML as for mcim emulate." placeholder:"FILE"`
+	EKRoots       string   `name:"ek-roots" help:"PEM file with the certificates of the TPM makers that are trusted." placeholder:"FILE"`
+	TakeOwnership string   `name:"take-ownership" help:"Let the TPM with this EK (hash as --dry-run prints it) be taken over." placeholder:"EKHASH"`
+}
+
+// config is the lab in dir on that hardware. Mistakes in flags and files are
+// usage errors.
+func (h hardware) config(dir, command string) (world.Config, error) {
+	c := world.Config{Dir: dir, Command: "mcim " + command, Card: h.Card, TPM: h.TPM, Allow: h.Allow, EKRoots: h.EKRoots}
+	if h.Profile != "" {
+		if h.Card == "" {
+			return c, usage(errors.New("--profile describes the card of --card URI: name that too"))
+		}
+		p, err := emul.ReadProfile(h.Profile)
+		if err != nil {
+			return c, imageError(err)
+		}
+		c.Profile = &p
+	}
+	if h.EKRoots != "" {
+		if _, err := os.ReadFile(h.EKRoots); err != nil {
+			return c, usage(fmt.Errorf("--ek-roots: %w", err))
+		}
+	}
+	pin, err := hex.DecodeString(h.TakeOwnership)
+	if err != nil {
+		return c, usage(fmt.Errorf("--take-ownership %q: want the hash of the EK in hexadecimal digits", h.TakeOwnership))
+	}
+	if len(pin) > 0 {
+		c.TPMOptions.TakeOwnership = pin
+	}
+	return c, nil
+}
+
+type demoCmd struct {
+	Lab    string `help:"Lab to use; made if it is not there, and kept. Without it: a temporary one." placeholder:"DIR"`
+	Out    string `help:"Folder for report.json, trace.jsonl, trace.pcap and log.jsonl." placeholder:"DIR" default:"demo"`
+	JUnit  string `name:"junit" help:"Write JUnit XML too." placeholder:"FILE"`
+	DryRun bool   `help:"Say what would be spent and written, and send nothing of it."`
+	Attack string `help:"Mount an attack instead: platform, replay, redirect or autn. A defence has to stop it: exit code 1." placeholder:"NAME"`
+	hardware
+}
+
+// Help is the long help text.
+func (demoCmd) Help() string {
+	return `Runs a machine's life: supply (P1), initial connectivity (P2), first provisioning (P4, P5c, P6, P7),
+change of subscription with the MCIM in the TPM (P8a) and in the UICC (P8c), each with the proof that
+what must not work does not. Exit code 0 only when every verdict is pass.
+
+On hardware: mcim demo --card pcsc:0 --tpm device:/dev/tpmrm0 --allow ICCID --profile card.toml
+                       --ek-roots maker.pem --dry-run
+Without --dry-run it changes the subscription of that card.
+
+The last line of an attack is "refused: NAME at STEP: DEFENCE".`
+}
+
+// Validate checks flags against each other.
+func (c *demoCmd) Validate() error {
+	if c.Attack == "" {
+		return nil
+	}
+	var names []string
+	for _, a := range flows.Attacks() {
+		names = append(names, a.Name)
+	}
+	switch {
+	case !slices.Contains(names, c.Attack):
+		return fmt.Errorf("--attack %s: there are %s", c.Attack, strings.Join(names, ", "))
+	case c.Card != "" || c.TPM != "" || c.DryRun:
+		return errors.New("--attack is for a lab in software: leave --card, --tpm and --dry-run out")
+	}
+	return nil
+}
+
+// Run runs the procedures, the dry run or the attack.
+func (c *demoCmd) Run(con console, ctx *contextHolder) error {
+	config, err := c.config(c.Lab, "demo")
+	if err != nil {
+		return err
+	}
+	if c.Attack != "" {
+		return c.attack(con, ctx, config)
+	}
+	runner := &hwtest.Runner{Lab: config, Version: version(), Out: c.Out, JUnit: c.JUnit}
+	if c.DryRun {
+		plan, err := runner.Plan(ctx)
+		if plan == nil {
+			return err
+		}
+		return errors.Join(con.print(plan, plan.WriteText), err)
+	}
+	if !con.json {
+		runner.Listeners = append(runner.Listeners, reporting.NewChart(con.out))
+	}
+	result, err := runner.Run(ctx)
+	if result == nil {
+		return named(err)
+	}
+	if perr := con.print(result, result.WriteText); err != nil || perr != nil {
+		return errors.Join(named(err), perr)
+	}
+	con.say("report and traces are in %s", c.Out)
+	if result.Verdict != reporting.Pass {
+		return errFailed
+	}
+	return nil
+}
+
+// named marks what the caller has not said of the hardware.
+func named(err error) error {
+	if errors.Is(err, hwtest.ErrNotNamed) {
+		return usage(err)
+	}
+	return err
+}
+
+// attacked is the outcome of an attack.
+type attacked struct {
+	Attack  string `json:"attack"`
+	Verdict string `json:"verdict"` // "refused" or "succeeded"
+	Step    string `json:"step,omitempty"`
+	Defence string `json:"defence,omitempty"`
+}
+
+// attack mounts the attack on the lab, or on a temporary one.
+func (c *demoCmd) attack(con console, ctx context.Context, config world.Config) error {
+	if config.Dir == "" {
+		dir, err := os.MkdirTemp("", "mcim-lab-")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		config.Dir = dir
+	}
+	if !con.json {
+		config.Meter = world.NewMeter(reporting.NewChart(con.out).Step)
+	}
+	refusal, err := flows.RunAttack(ctx, config, c.Attack)
+	outcome := attacked{Attack: c.Attack, Verdict: "refused", Step: refusal.Step, Defence: refusal.Defence}
+	if errors.Is(err, flows.ErrSucceeded) {
+		outcome = attacked{Attack: c.Attack, Verdict: "succeeded"}
+	} else if err != nil {
+		return attackError(con, err)
+	}
+	return errors.Join(con.print(outcome, outcome.writeText), errFailed)
+}
+
+// attackError is a check that failed where a role said no elsewhere, and the
+// environment otherwise.
+func attackError(con console, err error) error {
+	var said *wire.Error
+	if errors.As(err, &said) {
+		con.say("mcim: error: %s", strings.ReplaceAll(err.Error(), "\n", " "))
+		return errFailed
+	}
+	return err
+}
+
+func (a attacked) writeText(w io.Writer) error {
+	if a.Verdict != "refused" {
+		_, err := fmt.Fprintf(w, "succeeded: %s: no defence acted\n", a.Attack)
+		return err
+	}
+	_, err := fmt.Fprintf(w, "refused: %s at %s: %s\n", a.Attack, a.Step, strings.ReplaceAll(a.Defence, "\n", " "))
+	return err
+}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"mcim/flows/world"
+	"mcim/hwtest"
+	reporting "mcim/hwtest/report"
+	"mcim/tpm"
+)
+
+type labCmd struct {
+	Init   labInitCmd   `cmd:"" help:"Make a lab: roles with their keys and stores, two home operators, one machine supplied by P1."`
+	Status labStatusCmd `cmd:"" help:"Show what is in a lab."`
+	Remove labRemoveCmd `cmd:"" help:"Give back what the lab has in the TPM, and delete the lab."`
+}
+
+// labDir names the lab folder.
+type labDir struct {
+	Lab string `help:"Folder of the lab; default: $XDG_STATE_HOME/mcim, or ~/.local/state/mcim." placeholder:"DIR"`
+}
+
+// dir is the folder of --lab, or the default.
+func (l labDir) dir() (string, error) {
+	if l.Lab != "" {
+		return l.Lab, nil
+	}
+	if state := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(state) {
+		return filepath.Join(state, "mcim"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", usage(errors.New("no home folder for the lab: name one with --lab DIR"))
+	}
+	return filepath.Join(home, ".local", "state", "mcim"), nil
+}
+
+type labInitCmd struct {
+	labDir
+	hardware
+}
+
+// Help is the long help text.
+func (labInitCmd) Help() string {
+	return `The machine's AK is certified, its provisional identity (PCID) is in its TPM, and its subscriber has
+contracted a home operator: mcim demo --lab DIR goes on from there.
+
+Example: mcim lab init --lab /tmp/lab`
+}
+
+// Run makes the lab.
+func (c *labInitCmd) Run(con console, ctx *contextHolder) error {
+	dir, err := c.dir()
+	if err != nil {
+		return err
+	}
+	config, err := c.config(dir, "lab init")
+	if err != nil {
+		return err
+	}
+	if !con.json {
+		config.Meter = world.NewMeter(reporting.NewChart(con.out).Step)
+	}
+	if err := hwtest.MakeLab(ctx, config); err != nil {
+		return named(err)
+	}
+	return showLab(con, ctx, config)
+}
+
+type labStatusCmd struct{ labDir }
+
+// Help is the long help text.
+func (labStatusCmd) Help() string { return "Example: mcim lab status --lab /tmp/lab --json" }
+
+// Run shows the lab.
+func (c *labStatusCmd) Run(con console, ctx *contextHolder) error {
+	dir, err := c.dir()
+	if err != nil {
+		return err
+	}
+	return showLab(con, ctx, world.Config{Dir: dir, Command: "mcim lab status"})
+}
+
+// showLab prints what is in the lab; what is in its TPM too, if that is there.
+func showLab(con console, ctx context.Context, config world.Config) error {
+	status, err := world.Look(ctx, config)
+	if err != nil {
+		return err
+	}
+	err = world.LookTPM(ctx, config, &status)
+	return errors.Join(con.print(status, func(w io.Writer) error { return writeStatus(w, status) }), err)
+}
+
+func writeStatus(w io.Writer, s world.Status) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	say := func(format string, args ...any) { _, _ = fmt.Fprintf(t, format+"\n", args...) }
+	say("lab\t%s", s.Dir)
+	say("roles\t%s", strings.Join(s.Roles, ", "))
+	for _, o := range s.Operators {
+		say("operator\t%s, PLMN %s", o.Role, o.PLMN)
+	}
+	say("machine\t%s, %s", s.Machine.Role, machineState(s.Machine))
+	if s.TPM.URI == "" {
+		say("TPM\tnone yet")
+	} else {
+		say("TPM\t%s: %s", s.TPM.URI, s.TPM.Range)
+	}
+	for _, h := range s.TPM.Occupied {
+		say("\t%#08x\t%s", h.Handle, h.What)
+	}
+	for _, x := range s.Subscriptions {
+		say("subscription\t%s at %s, %s in %s, ICCID %s", x.IMSI, x.Operator, x.State, x.Placement, x.ICCID)
+	}
+	for _, o := range s.Orders {
+		say("open order\t%s %s for %s, %d steps done", o.Procedure, o.Order, o.Machine, len(o.Done))
+	}
+	return t.Flush()
+}
+
+func machineState(m world.MachineStatus) string {
+	switch {
+	case m.Subscribed:
+		return "subscribed"
+	case m.Supplied:
+		return "supplied, not yet subscribed"
+	default:
+		return "not supplied"
+	}
+}
+
+type labRemoveCmd struct {
+	labDir
+}
+
+// Help is the long help text.
+func (labRemoveCmd) Help() string { return "Example: mcim lab remove --lab /tmp/lab" }
+
+// returned is an NV index or handle that the TPM has back.
+type returned struct {
+	Handle string `json:"handle"`
+	What   string `json:"what"`
+	Error  string `json:"error,omitempty"` // why it is still there
+}
+
+// Run removes the lab.
+func (c *labRemoveCmd) Run(con console, ctx *contextHolder) error {
+	dir, err := c.dir()
+	if err != nil {
+		return err
+	}
+	removed, err := world.Remove(ctx, world.Config{Dir: dir, Command: "mcim lab remove"})
+	list := handles(removed)
+	return errors.Join(con.print(list, func(w io.Writer) error {
+		for _, r := range list {
+			if r.Error != "" {
+				_, _ = fmt.Fprintf(w, "%s  %s: still there: %s\n", r.Handle, r.What, r.Error)
+				continue
+			}
+			_, _ = fmt.Fprintf(w, "%s  %s: given back\n", r.Handle, r.What)
+		}
+		if err == nil {
+			_, _ = fmt.Fprintf(w, "lab %s removed\n", dir)
+		}
+		return nil
+	}), err)
+}
+
+func handles(removed []tpm.Removed) []returned {
+	list := []returned{}
+	for _, r := range removed {
+		one := returned{Handle: fmt.Sprintf("%#08x", uint32(r.Handle)), What: r.What}
+		if r.Err != nil {
+			one.Error = r.Err.Error()
+		}
+		list = append(list, one)
+	}
+	return list
+}

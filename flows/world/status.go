@@ -1,0 +1,200 @@
+package world
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"mcim/flows/m2me"
+	"mcim/flows/sho"
+	"mcim/flows/store"
+	"mcim/flows/wire"
+	"mcim/tpm"
+)
+
+// Status is what is in a lab's folder.
+type Status struct {
+	Dir           string         `json:"dir"`
+	Roles         []string       `json:"roles"`
+	Operators     []Operator     `json:"operators"`
+	Machine       MachineStatus  `json:"machine"`
+	TPM           TPMStatus      `json:"tpm"`
+	Subscriptions []Subscription `json:"subscriptions"`
+	Orders        []OpenOrder    `json:"orders"` // that are not over
+}
+
+// Operator is a home operator of the lab.
+type Operator struct {
+	Role string `json:"role"`
+	PLMN string `json:"plmn"` // MCC and MNC
+}
+
+// MachineStatus is the lab's machine.
+type MachineStatus struct {
+	Role       string `json:"role"`
+	Serial     string `json:"serial"`
+	Supplied   bool   `json:"supplied"`   // P1 has ended
+	Subscribed bool   `json:"subscribed"` // it has, or had, an MCIM of a home operator
+}
+
+// TPMStatus is what the lab has in the machine's TPM.
+type TPMStatus struct {
+	URI      string   `json:"uri,omitempty"`   // empty while the lab has no TPM yet
+	Range    string   `json:"range,omitempty"` // what is the lab's
+	Occupied []Handle `json:"occupied"`
+}
+
+// Handle is an NV index or a persistent object.
+type Handle struct {
+	Handle uint32 `json:"handle"`
+	What   string `json:"what"`
+}
+
+// Subscription is one in the books of a home operator.
+type Subscription struct {
+	Operator  string         `json:"operator"`
+	IMSI      string         `json:"imsi"`
+	ICCID     string         `json:"iccid"`
+	Placement wire.Placement `json:"placement"`
+	State     sho.State      `json:"state"`
+	Live      bool           `json:"live"` // seen attached
+}
+
+// OpenOrder is an order that is not over.
+type OpenOrder struct {
+	Order     string   `json:"order"`
+	Procedure string   `json:"procedure"`
+	Machine   string   `json:"machine"`
+	Done      []string `json:"done"` // steps that are finished
+}
+
+// Look reads what is in the folder of c, without devices. Errors are those of
+// store.OpenLab and of the stores.
+func Look(ctx context.Context, c Config) (Status, error) {
+	lab, err := store.OpenLab(c.Dir, c.Command)
+	if err != nil {
+		return Status{}, err
+	}
+	w := newWorld(c, lab)
+	s, err := w.look(ctx)
+	return s, errors.Join(err, w.Close())
+}
+
+func (w *World) look(ctx context.Context) (Status, error) {
+	machine := wire.MachineRole(w.serial)
+	s := Status{
+		Dir: w.lab.Dir, Roles: append(slices.Clone(roleNames), machine), Machine: MachineStatus{Role: machine, Serial: w.serial},
+		TPM: TPMStatus{Occupied: []Handle{}}, Operators: []Operator{}, Subscriptions: []Subscription{}, Orders: []OpenOrder{},
+	}
+	if err := w.openStores(ctx); err != nil {
+		return s, err
+	}
+	known, err := w.device(ctx)
+	if err != nil {
+		return s, err
+	}
+	if known.Claimed {
+		s.TPM.URI, s.TPM.Range = known.URI, known.Range.tpm().String()
+	}
+	node, err := w.node(RORole)
+	if err != nil {
+		return s, err
+	}
+	if err := w.makeRO(ctx, node); err != nil {
+		return s, err
+	}
+	if s.Machine.Supplied, err = m2me.New(m2me.Config{Serial: w.serial, Store: w.stores[machine]}).Supplied(ctx); err != nil {
+		return s, err
+	}
+	return s, errors.Join(w.lookOrders(ctx, &s), w.lookSubscriptions(ctx, &s))
+}
+
+// device is what the lab remembers of its TPM.
+func (w *World) device(ctx context.Context) (deviceState, error) {
+	known, err := deviceStates.Get(ctx, w.stores[wire.MachineRole(w.serial)], "tpm")
+	if errors.Is(err, store.ErrNotFound) {
+		return deviceState{}, nil
+	}
+	return known, err
+}
+
+func (w *World) lookOrders(ctx context.Context, s *Status) error {
+	orders, err := w.RO.Pending(ctx)
+	for _, o := range orders {
+		s.Orders = append(s.Orders, OpenOrder{Order: o.Order, Procedure: o.Procedure, Machine: o.Machine, Done: append([]string{}, o.Steps...)})
+	}
+	return err
+}
+
+func (w *World) lookSubscriptions(ctx context.Context, s *Status) error {
+	for _, name := range []string{SHOA, SHOB} {
+		s.Operators = append(s.Operators, Operator{name, plmns[name]})
+		node, err := w.node(name)
+		if err != nil {
+			return err
+		}
+		list, err := sho.New(sho.Config{NodeConfig: node, Store: w.stores[name], PLMN: plmns[name], RO: RORole, PVA: PVARole, VNO: VNORole}).Subscriptions(ctx)
+		if err != nil {
+			return err
+		}
+		for _, i := range list {
+			s.Subscriptions = append(s.Subscriptions, Subscription{name, i.IMSI, i.ICCID, i.Placement, i.State, i.Live})
+			s.Machine.Subscribed = s.Machine.Subscribed || i.Order != "" && i.State != sho.Pending
+		}
+	}
+	return nil
+}
+
+// LookTPM adds to a Status what the lab has in its TPM, which must be reachable.
+func LookTPM(ctx context.Context, c Config, s *Status) error {
+	return withTPM(ctx, c, func(_ *World, t *tpm.TPM) error {
+		list, err := t.Ours()
+		for _, o := range list {
+			s.TPM.Occupied = append(s.TPM.Occupied, Handle{uint32(o.Handle), o.What})
+		}
+		return err
+	})
+}
+
+// Remove gives back to the TPM what a lab has in it, and deletes the lab. What was
+// given back is listed also where something else failed; then the lab is still
+// there.
+func Remove(ctx context.Context, c Config) ([]tpm.Removed, error) {
+	var removed []tpm.Removed
+	err := withTPM(ctx, c, func(_ *World, t *tpm.TPM) (err error) {
+		removed, err = t.Release()
+		return err
+	})
+	if err != nil {
+		return removed, err
+	}
+	lab, err := store.OpenLab(c.Dir, c.Command)
+	if err != nil {
+		return removed, err
+	}
+	return removed, lab.Remove()
+}
+
+// withTPM opens a lab and its TPM alone, if it has one, for use.
+func withTPM(ctx context.Context, c Config, use func(*World, *tpm.TPM) error) (err error) {
+	lab, err := store.OpenLab(c.Dir, c.Command)
+	if err != nil {
+		return err
+	}
+	w := newWorld(c, lab)
+	defer func() { err = errors.Join(err, w.Close()) }()
+	if err := w.openStores(ctx); err != nil {
+		return err
+	}
+	known, err := w.device(ctx)
+	if err != nil || !known.Claimed {
+		return err
+	}
+	o := c.TPMOptions
+	o.Tap, o.EKPin, o.Claimed, o.Range = w.tapTPM, known.EKPin, true, known.Range.tpm()
+	t, err := tpm.Open(ctx, w.tpmURI(known), o)
+	if err != nil {
+		return err
+	}
+	return errors.Join(use(w, t), t.Close())
+}

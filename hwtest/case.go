@@ -1,0 +1,84 @@
+package hwtest
+
+import (
+	"context"
+	"fmt"
+
+	"mcim/flows"
+	"mcim/flows/wire"
+	"mcim/flows/world"
+)
+
+// Case is something with a verdict: one or several procedures that one order
+// runs through, followed by the negative proofs of each.
+type Case struct {
+	ID        string // as in "P4-P7"
+	Title     string
+	Placement wire.Placement
+	// Procedures are what it covers, in the order in which they begin.
+	Procedures []Procedure
+	// Spends is the most that the case uses up, its negative proofs included.
+	Spends world.Spend
+	// Frees is what giving back the place in a TPM takes on top, where the lab is
+	// removed after the run and the TPM is not the lab's own.
+	Frees world.Spend
+
+	run func(*flows.Run, context.Context) error
+}
+
+// Procedure is one of TR 33.812, in this project's numbering.
+type Procedure struct {
+	ID    string // "P8a"
+	Title string
+	Steps int // numbered steps, each of which has to be seen
+}
+
+// missing names the numbered steps of the procedure that have not ended well.
+func (p Procedure) missing(events []wire.Event) []string {
+	good := map[string]bool{}
+	for _, e := range events {
+		good[e.Name] = e.End && e.Err == nil
+	}
+	var list []string
+	for n := range p.Steps {
+		if name := fmt.Sprintf("%s.%d", p.ID, n+1); !good[name] {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// Suite is all cases in the order in which they build on each other: a machine
+// is supplied, gets its first subscription, changes it with the MCIM in the TRE,
+// and then with the MCIM in the UICC.
+func Suite() []Case {
+	return []Case{
+		{
+			ID: "P1", Title: "supply of the machine", Placement: wire.InTRE,
+			Procedures: []Procedure{{"P1", "supply", 9}},
+			run:        (*flows.Run).Supply,
+		},
+		{
+			ID: "P2", Title: "initial connectivity by the provisional identity", Placement: wire.InTRE,
+			Procedures: []Procedure{{"P2", "initial connectivity", 8}},
+			run:        (*flows.Run).Bootstrap,
+		},
+		{
+			ID: "P4-P7", Title: "first provisioning: registration, validation, download, activation", Placement: wire.InTRE,
+			Procedures: []Procedure{
+				{"P4", "registration", 8}, {"P5c", "remote platform validation", 8}, {"P6", "download of the MCIM", 12}, {"P7", "activation", 5},
+			},
+			run: (*flows.Run).Provision,
+		},
+		{
+			ID: "P8a", Title: "change of subscription, MCIM in the TRE", Placement: wire.InTRE,
+			Procedures: []Procedure{{"P8a", "change of subscription", 14}},
+			run:        (*flows.Run).ChangeInTRE,
+		},
+		{
+			ID: "P8c", Title: "change of subscription, MCIM in the UICC", Placement: wire.InUICC,
+			Procedures: []Procedure{{"P8c", "change of subscription", 9}},
+			run:        (*flows.Run).ChangeInUICC,
+		},
+	}
+}

@@ -1,0 +1,364 @@
+package hwtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"mcim/flows"
+	"mcim/flows/store"
+	"mcim/flows/wire"
+	"mcim/flows/world"
+	"mcim/hwtest/report"
+)
+
+// ErrLabUsed says that the lab's machine has its subscription already.
+var ErrLabUsed = errors.New("its machine has its subscription already")
+
+// Listener hears of a run as it goes on, of steps from several goroutines.
+type Listener interface {
+	Case(id, title string)
+	Step(wire.Event)
+	Proof(name string) // a negative proof begins; its steps follow
+	Negative(report.Negative)
+}
+
+// Runner runs cases on a lab and judges them. The zero value runs the whole Suite
+// in software and leaves nothing behind.
+type Runner struct {
+	// Lab says what the lab stands on. Where its Dir is empty the lab is a
+	// temporary one: removed at the end, and what it has in a TPM given back. A lab
+	// that is there is gone on with, if its machine has no subscription yet. Run
+	// sets Meter, and adds to Sinks.
+	Lab world.Config
+	// Cases are run in this order; nil is Suite().
+	Cases []Case
+	// Budget is the most that may be spent in all; nil sets no bound.
+	Budget *world.Spend
+	// Version of mcim, for the report.
+	Version string
+	// Out is a folder for report.json, trace.jsonl, trace.pcap and log.jsonl;
+	// empty writes none. JUnit is a file for JUnit XML; empty writes none.
+	Out, JUnit string
+	// Listeners hear of the run.
+	Listeners []Listener
+}
+
+// run is one Run on its way.
+type run struct {
+	*Runner
+	lab       world.Config
+	temporary bool
+	meter     *world.Meter
+	spent     *world.Spent
+	files     *artefacts
+	world     *world.World
+	flow      *flows.Run
+	report    report.Report
+	stop      string // why the cases that follow are not run; empty while they are
+}
+
+// Run runs the cases. What failed is in the report; the error is what kept the
+// run from being made or ended: a lab, a reader, a TPM, a file, or ctx. Where the
+// run had begun there is a report beside the error.
+func (r *Runner) Run(ctx context.Context) (*report.Report, error) {
+	x := &run{Runner: r, lab: r.Lab, spent: &world.Spent{}}
+	x.meter = world.NewMeter(x.step)
+	if err := x.prepare(ctx); err != nil {
+		return nil, err
+	}
+	err := x.files.open(x.meter.Label)
+	if err == nil {
+		err = x.all(ctx)
+	}
+	err = errors.Join(err, x.close())
+	if len(x.report.Procedures) == 0 {
+		return nil, errors.Join(err, x.files.discard())
+	}
+	x.count()
+	x.report.Conclude()
+	if err != nil { // what was not ended has not passed
+		x.report.Verdict = report.Fail
+	}
+	return &x.report, errors.Join(err, x.files.commit(&x.report))
+}
+
+// prepare looks at what is there before anything is made.
+func (r *run) prepare(ctx context.Context) error {
+	if r.Cases == nil {
+		r.Cases = Suite()
+	}
+	known, err := r.look(ctx)
+	if err != nil {
+		return err
+	}
+	if err := ready(ctx, r.lab, known != nil); err != nil {
+		return err
+	}
+	r.files, err = newArtefacts(r.Out, r.JUnit)
+	if err != nil || r.lab.Dir != "" {
+		return err
+	}
+	r.temporary = true
+	r.lab.Dir, err = os.MkdirTemp("", "mcim-lab-")
+	return err
+}
+
+// look leaves out of the cases what the lab has behind it.
+func (r *run) look(ctx context.Context) (*world.Status, error) {
+	if r.lab.Dir == "" {
+		return nil, nil
+	}
+	known, err := world.Look(ctx, r.lab)
+	if errors.Is(err, store.ErrNoLab) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if known.Machine.Subscribed {
+		return nil, fmt.Errorf("lab %s: %w; name another folder, or remove it with mcim lab remove --lab %s", r.lab.Dir, ErrLabUsed, r.lab.Dir)
+	}
+	var left []Case
+	for _, c := range r.Cases {
+		if known.Machine.Supplied && c.ID == "P1" {
+			r.report.Environment.Before = append(r.report.Environment.Before, c.ID)
+			continue
+		}
+		left = append(left, c)
+	}
+	r.Cases = left
+	return &known, nil
+}
+
+// step passes a step on to the listeners.
+func (r *run) step(e wire.Event) {
+	for _, l := range r.listeners() {
+		l.Step(e)
+	}
+}
+
+func (r *run) listeners() []Listener { return append(r.files.listeners(), r.Listeners...) }
+
+// all runs the cases in their order.
+func (r *run) all(ctx context.Context) error {
+	for _, c := range r.Cases {
+		if err := r.one(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// one runs a case, if nothing speaks against it. The error is that of the
+// environment.
+func (r *run) one(ctx context.Context, c Case) error {
+	for _, l := range r.listeners() {
+		l.Case(c.ID, c.Title)
+	}
+	if r.stop == "" {
+		r.stop = r.unaffordable(c)
+	}
+	if r.stop != "" {
+		r.skip(c)
+		return nil
+	}
+	r.meter.Begin(c.Procedures[0].ID)
+	if r.world == nil {
+		if err := r.open(ctx); err != nil {
+			return err
+		}
+	}
+	failure := c.run(r.flow, ctx)
+	r.judge(c, failure)
+	if r.stop != "" {
+		return r.environment(ctx, c, failure)
+	}
+	return r.prove(ctx, c)
+}
+
+// unaffordable says why the budget is too small for a case; empty if it is not.
+func (r *run) unaffordable(c Case) string {
+	if r.Budget == nil {
+		return ""
+	}
+	need := c.Spends
+	if r.temporary && r.lab.TPM != "" {
+		need = need.Plus(c.Frees)
+	}
+	left := r.Budget.Minus(r.spent.Total())
+	if need.Within(left) {
+		return ""
+	}
+	return fmt.Sprintf("%s would spend up to %s, and what is left of the budget is %s", c.ID, need, left)
+}
+
+// open opens the lab, or makes it.
+func (r *run) open(ctx context.Context) error {
+	r.lab.Meter = r.meter
+	r.lab.Sinks = append(append(r.lab.Sinks, r.spent), r.files.sinks()...)
+	r.lab.Logger = r.files.logger()
+	w, err := world.OpenOrCreate(ctx, r.lab)
+	if err != nil {
+		return err
+	}
+	r.world, r.flow = w, flows.NewRun(w)
+	before := r.report.Environment.Before
+	r.report.Environment, err = environment(ctx, w, r.lab)
+	r.report.Environment.MCIM, r.report.Environment.Before = r.Version, before
+	return err
+}
+
+// skip enters a case that is not run.
+func (r *run) skip(c Case) {
+	for _, p := range c.Procedures {
+		r.enter(c, p, report.NotRun, r.stop)
+		r.notProven(p)
+	}
+}
+
+func (r *run) notProven(p Procedure) {
+	for _, proof := range flows.NewRun(r.world).Proofs(p.ID) {
+		r.negative(report.Negative{Procedure: p.ID, Name: proof.Name, Verdict: report.NotRun, Detail: r.stop})
+	}
+}
+
+func (r *run) enter(c Case, p Procedure, v report.Verdict, reason string) {
+	r.report.Procedures = append(r.report.Procedures, report.Procedure{
+		ID: p.ID, Title: p.Title, Placement: string(c.Placement), Verdict: v, Reason: reason, Steps: []report.Step{},
+	})
+}
+
+func (r *run) negative(n report.Negative) {
+	r.report.Negatives = append(r.report.Negatives, n)
+	for _, l := range r.listeners() {
+		l.Negative(n)
+	}
+}
+
+// judge enters the verdict on each procedure of a case that ended with failure,
+// or nil. A procedure passes when each of its numbered steps ended well.
+func (r *run) judge(c Case, failure error) {
+	blamed := false
+	for _, p := range c.Procedures {
+		v, reason := verdict(p, r.meter.Steps(p.ID), failure)
+		blamed = blamed || v == report.Fail
+		r.enter(c, p, v, reason)
+		if v != report.Pass && r.stop == "" {
+			r.stop = fmt.Sprintf("%s did not pass: %s", p.ID, reason)
+		}
+	}
+	if failure != nil && !blamed {
+		last := &r.report.Procedures[len(r.report.Procedures)-1]
+		last.Verdict, last.Reason = report.Fail, failure.Error()
+		r.stop = fmt.Sprintf("%s did not pass: %v", last.ID, failure)
+	}
+}
+
+func verdict(p Procedure, events []wire.Event, failure error) (report.Verdict, string) {
+	missing := p.missing(events)
+	if len(missing) == 0 {
+		return report.Pass, ""
+	}
+	for _, e := range events {
+		if e.Err != nil {
+			return report.Fail, e.Err.Error()
+		}
+	}
+	if failure != nil {
+		return report.NotRun, fmt.Sprintf("not seen: %v; the run was cut by: %v", missing, failure)
+	}
+	return report.Fail, fmt.Sprintf("steps that were not seen: %v", missing)
+}
+
+// prove runs the negative proofs of a case that passed.
+func (r *run) prove(ctx context.Context, c Case) error {
+	for _, p := range c.Procedures {
+		for _, proof := range r.flow.Proofs(p.ID) {
+			n := report.Negative{Procedure: p.ID, Name: proof.Name}
+			if r.stop != "" {
+				n.Verdict, n.Detail = report.NotRun, r.stop
+				r.negative(n)
+				continue
+			}
+			for _, l := range r.listeners() {
+				l.Proof(proof.Name)
+			}
+			r.meter.Proof(p.ID)
+			refusal, err := proof.Run(ctx)
+			r.meter.Proof("")
+			n.Verdict, n.Detail = report.Pass, refusal
+			if err != nil {
+				n.Verdict, n.Detail = report.Fail, err.Error()
+				r.stop = err.Error()
+			}
+			r.negative(n)
+			if err != nil {
+				if err := r.environment(ctx, c, err); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// probeTime bounds the look at the devices after a failure.
+const probeTime = 5 * time.Second
+
+// environment tells whether a failure is that of the devices: a card that was
+// pulled out, a TPM that is gone, an interrupt. Otherwise it is nil, and the
+// failure a verdict.
+func (r *run) environment(ctx context.Context, c Case, failure error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted in %s", c.ID)
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	if _, err := r.world.Device.Reset(ctx); err != nil {
+		return fmt.Errorf("%s was cut: %w", c.ID, err)
+	}
+	if _, err := r.world.TPM.Info(); err != nil {
+		return fmt.Errorf("%s was cut: %w", c.ID, err)
+	}
+	return nil
+}
+
+// close ends the lab, and removes a temporary one.
+func (r *run) close() error {
+	var err error
+	if r.world != nil {
+		err = r.world.Close()
+	}
+	if !r.temporary {
+		return err
+	}
+	if r.world != nil && r.lab.TPM != "" {
+		removed, rerr := world.Remove(context.Background(), r.lab)
+		r.report.Environment.GivenBack = len(removed)
+		return errors.Join(err, rerr)
+	}
+	return errors.Join(err, os.RemoveAll(r.lab.Dir))
+}
+
+// count enters steps and counts, once all has ended that can count.
+func (r *run) count() {
+	for i := range r.report.Procedures {
+		p := &r.report.Procedures[i]
+		all, _ := r.meter.Counts(p.ID)
+		p.APDUs, p.LinkBytes, p.TPMCommands, p.Messages = all.APDUs, all.LinkBytes, all.TPMCommands, all.Messages
+		p.Seconds = all.Time.Seconds()
+		for _, e := range r.meter.Steps(p.ID) {
+			s := report.Step{Name: e.Name, Path: e.Path, From: e.From, To: e.To, Text: e.Text, Verdict: report.Pass}
+			switch {
+			case e.Err != nil:
+				s.Verdict, s.Reason = report.Fail, e.Err.Error()
+			case !e.End:
+				s.Verdict, s.Reason = report.NotRun, "it was cut"
+			}
+			p.Steps = append(p.Steps, s)
+		}
+	}
+}
