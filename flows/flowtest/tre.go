@@ -5,7 +5,6 @@ package flowtest
 
 import (
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -25,6 +24,7 @@ import (
 type TRE struct {
 	T            testing.TB
 	ak, srk, dek *ecdsa.PrivateKey
+	ek, key      *ecdsa.PrivateKey
 	Epochs       [mcim.SlotCount]uint64
 	Sequences    [mcim.SlotCount]uint64
 }
@@ -32,12 +32,8 @@ type TRE struct {
 // NewTRE makes the keys of a TRE; its epochs are at 1.
 func NewTRE(t testing.TB) *TRE {
 	tre := &TRE{T: t, Epochs: [mcim.SlotCount]uint64{1, 1, 1}}
-	for _, key := range []**ecdsa.PrivateKey{&tre.ak, &tre.srk, &tre.dek} {
-		made, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		*key = made
+	for _, key := range []**ecdsa.PrivateKey{&tre.ak, &tre.srk, &tre.dek, &tre.ek, &tre.key} {
+		*key = newKey(t)
 	}
 	return tre
 }
@@ -52,7 +48,7 @@ func (tre *TRE) Platform(machine string) wire.Platform {
 		AK:      tre.public(tre.ak, resident(true), ecdsaScheme(), nil),
 		AKCert:  []byte("AK certificate of " + machine),
 		SRK:     tre.public(tre.srk, tpm2.ECCSRKTemplate.ObjectAttributes, tpm2.TPMTECCScheme{Scheme: tpm2.TPMAlgNull}, aes()),
-		DEK:     tre.public(tre.dek, tpm2.TPMAObject{Decrypt: true}, tpm2.TPMTECCScheme{Scheme: tpm2.TPMAlgNull}, nil),
+		DEK:     tre.public(tre.dek, agreement(), tpm2.TPMTECCScheme{Scheme: tpm2.TPMAlgNull}, nil),
 		Slots:   map[int]wire.Counter{},
 		Build:   "test",
 	}
@@ -183,6 +179,12 @@ func (tre *TRE) public(key *ecdsa.PrivateKey, a tpm2.TPMAObject, scheme tpm2.TPM
 
 func resident(restricted bool) tpm2.TPMAObject {
 	return tpm2.TPMAObject{FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true, UserWithAuth: true, NoDA: true, Restricted: restricted, SignEncrypt: true}
+}
+
+func agreement() tpm2.TPMAObject {
+	a := resident(false)
+	a.SignEncrypt, a.Decrypt = false, true
+	return a
 }
 
 func ecdsaScheme() tpm2.TPMTECCScheme {

@@ -121,7 +121,7 @@ func TestWrongEvidenceGivesNegativeVerdict(t *testing.T) {
 		"another boot": {func(w *world, v wire.Validation) []byte {
 			return w.tre.Evidence(request(v), changed, now)
 		}, "PCR 4"},
-		"another nonce": {func(w *world, v wire.Validation) []byte {
+		"another nonce": {func(w *world, _ wire.Validation) []byte {
 			return w.tre.Evidence(attest.Request{Nonce: make([]byte, 32), Exporter: exporter, Purpose: "order"}, measure.CannedBoot(), now)
 		}, "freshness"},
 		"another TLS session": {func(w *world, v wire.Validation) []byte {
