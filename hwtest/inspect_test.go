@@ -315,7 +315,9 @@ func TestInspectDamaged(t *testing.T) {
 			c.Family = FamilyInfo{Name: "unknown", Reason: "no known ATR and no historical bytes of a UICC"}
 		}},
 		{"AD too short", altered{answer: selected("6fad", uicc.INSReadBinary, status(0x00, 0x90, 0x00))},
-			func(c *CardInfo) { c.MNCLength = Reading{Why: "the file is damaged: malformed file content: EF.AD of 1 bytes, want 4 or more"} }},
+			func(c *CardInfo) {
+				c.MNCLength = Reading{Why: "the file is damaged: malformed file content: EF.AD of 1 bytes, want 4 or more"}
+			}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -416,6 +418,74 @@ func TestInspectText(t *testing.T) {
 	}
 	if diff := cmp.Diff(info, back); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestInspectTextVariants shows what the software UICC has not.
+func TestInspectTextVariants(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		info CardInfo
+		want []string
+	}{
+		{"nothing read", CardInfo{URI: "pcsc:1"}, []string{"card pcsc:1\n"}},
+		{"unknown card", CardInfo{Kind: "unknown", Family: FamilyInfo{Name: "unknown", Reason: "no known ATR"}},
+			[]string{"family         unknown, a guess (no known ATR)", "writing        refused: no card model fits this ATR"}},
+		{"reserved speed", CardInfo{ATR: ATRInfo{Hex: "3b00"}}, []string{"speed          reserved value in TA1"}},
+		{"one channel", CardInfo{ATR: ATRInfo{Channels: 1}}, []string{"channels       1 logical channel\n"}},
+		{"many channels", CardInfo{ATR: ATRInfo{Channels: 8}}, []string{"channels       8 or more logical channels\n"}},
+		{"foreign application", CardInfo{Applications: []Application{{AID: "a000000151"}}}, []string{"application    a000000151\n"}},
+		{"label that hides", CardInfo{Applications: []Application{{"a0", "USIM", "a\x1b[2Jb"}}}, []string{`a0  "a\x1b[2Jb"`}},
+		{"damaged ATR", CardInfo{ATR: ATRInfo{Hex: "3b", Why: "T0 is missing"}}, []string{"damaged        T0 is missing"}},
+		{"no PIN", CardInfo{PINsWhy: "none named"}, []string{"PINs           not known: none named"}},
+		{"PIN disabled", CardInfo{PINs: []PIN{{Name: "PIN1 (01)", Enabled: pointer(false), Why: "not needed"}}},
+			[]string{"PIN1 (01)      disabled, tries not known: not needed"}},
+		{"services", CardInfo{Services: Services{Available: []string{"SUCI"}, Missing: []string{"MSISDN"}}},
+			[]string{"services       SUCI\n", "not there      MSISDN\n"}},
+	} {
+		var b strings.Builder
+		if err := tt.info.WriteText(&b); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%s: no %q in\n%s", tt.name, want, b.String())
+			}
+		}
+	}
+}
+
+func TestHomeNetwork(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ imsi, length, want string }{
+		{"001010123456789", "2", "001-01"},
+		{"310410123456789", "3", "310-410"},
+		{"00101", "2", "001-01"},
+		{"00101", "3", ""},
+		{"", "2", ""},
+		{"001010123456789", "", ""},
+	} {
+		got := homeNetwork(Reading{Value: tt.imsi}, Reading{Value: tt.length})
+		if got.Value != tt.want || (got.Why == "") != (tt.want != "") {
+			t.Errorf("%s, %s: %+v", tt.imsi, tt.length, got)
+		}
+	}
+}
+
+func TestApplicationKind(t *testing.T) {
+	t.Parallel()
+	for aid, want := range map[string]string{
+		"a0000000871002ff33ff018900000100": "USIM", "a0000000871004ff33ff018900000100": "ISIM", "a000000087100a": "HPSIM",
+		"a0000003431002": "CSIM", "a00000015141434c00": "", "a000000087": "", "": "",
+	} {
+		b, err := hex.DecodeString(aid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := applicationKind(b); got != want {
+			t.Errorf("%s: %q, want %q", aid, got, want)
+		}
 	}
 }
 
