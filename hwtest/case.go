@@ -56,11 +56,15 @@ func Suite() []Case {
 		{
 			ID: "P1", Title: "supply of the machine", Placement: wire.InTRE,
 			Procedures: []Procedure{{"P1", "supply", 9}},
-			run:        (*flows.Run).Supply,
+			// Eight counters and four keys with their first values; one more where the
+			// maker has not made the EK persistent.
+			Spends: world.Spend{NVWrites: 27}, Frees: world.Spend{NVWrites: 13},
+			run: (*flows.Run).Supply,
 		},
 		{
 			ID: "P2", Title: "initial connectivity by the provisional identity", Placement: wire.InTRE,
 			Procedures: []Procedure{{"P2", "initial connectivity", 8}},
+			Spends:     world.Spend{NVWrites: 1}, // the SQN of K_PCID
 			run:        (*flows.Run).Bootstrap,
 		},
 		{
@@ -68,17 +72,23 @@ func Suite() []Case {
 			Procedures: []Procedure{
 				{"P4", "registration", 8}, {"P5c", "remote platform validation", 8}, {"P6", "download of the MCIM", 12}, {"P7", "activation", 5},
 			},
-			run: (*flows.Run).Provision,
+			Spends: world.Spend{NVWrites: 7},
+			run:    (*flows.Run).Provision,
 		},
 		{
 			ID: "P8a", Title: "change of subscription, MCIM in the TRE", Placement: wire.InTRE,
 			Procedures: []Procedure{{"P8a", "change of subscription", 14}},
+			Spends:     world.Spend{NVWrites: 7},
 			run:        (*flows.Run).ChangeInTRE,
 		},
 		{
 			ID: "P8c", Title: "change of subscription, MCIM in the UICC", Placement: wire.InUICC,
 			Procedures: []Procedure{{"P8c", "change of subscription", 9}},
-			run:        (*flows.Run).ChangeInUICC,
+			// PIN1 at each of two resets, ADM1 once; one AUTHENTICATE to attach by the old
+			// subscription, one by the new one, one of the proof, and one more where the
+			// card asks for resynchronisation.
+			Spends: world.Spend{PINTries: 3, Auths: 4, CardWrites: 9, NVWrites: 4},
+			run:    (*flows.Run).ChangeInUICC,
 		},
 	}
 }

@@ -113,7 +113,7 @@ func writeStatus(w io.Writer, s world.Status) error {
 		say("TPM\t%s: %s", s.TPM.URI, s.TPM.Range)
 	}
 	for _, h := range s.TPM.Occupied {
-		say("\t%#08x\t%s", h.Handle, h.What)
+		say("\t%s  %s", h.Handle, h.What)
 	}
 	for _, x := range s.Subscriptions {
 		say("subscription\t%s at %s, %s in %s, ICCID %s", x.IMSI, x.Operator, x.State, x.Placement, x.ICCID)

@@ -3,6 +3,7 @@ package world
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"mcim/flows/m2me"
@@ -46,7 +47,7 @@ type TPMStatus struct {
 
 // Handle is an NV index or a persistent object.
 type Handle struct {
-	Handle uint32 `json:"handle"`
+	Handle string `json:"handle"` // as in "0x01800f00"
 	What   string `json:"what"`
 }
 
@@ -94,7 +95,7 @@ func (w *World) look(ctx context.Context) (Status, error) {
 		return s, err
 	}
 	if known.Claimed {
-		s.TPM.URI, s.TPM.Range = known.URI, known.Range.tpm().String()
+		s.TPM.URI, s.TPM.Range = w.tpmURI(known), known.Range.tpm().String()
 	}
 	node, err := w.node(RORole)
 	if err != nil {
@@ -150,7 +151,7 @@ func LookTPM(ctx context.Context, c Config, s *Status) error {
 	return withTPM(ctx, c, func(_ *World, t *tpm.TPM) error {
 		list, err := t.Ours()
 		for _, o := range list {
-			s.TPM.Occupied = append(s.TPM.Occupied, Handle{uint32(o.Handle), o.What})
+			s.TPM.Occupied = append(s.TPM.Occupied, Handle{fmt.Sprintf("%#08x", uint32(o.Handle)), o.What})
 		}
 		return err
 	})
