@@ -3,6 +3,7 @@ package sho
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
@@ -152,6 +153,9 @@ func (s *SHO) build(ctx context.Context, sub subscription, target mcim.Target, p
 		IMSI: sub.IMSI, ICCID: sub.ICCID, MNCLength: len(s.config.PLMN) - 3,
 		K: keys.K, OPc: keys.OPc, AMF: auc.AMF(), SQN: keys.SQN,
 	})
+	if errors.Is(err, mcim.ErrPackage) || errors.Is(err, mcim.ErrTarget) {
+		return nil, wire.Refuse("", "no package fits that place: %w", err)
+	}
 	if err != nil {
 		return nil, err
 	}
