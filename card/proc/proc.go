@@ -65,6 +65,9 @@ type Spec struct {
 	// LogFile takes what the program prints (appended, mode 0600). Without it the
 	// output is dropped, but for the last lines, which errors quote.
 	LogFile string
+	// Forks says that the program starts others, which shall end with this process
+	// too.
+	Forks bool
 	// Grace is how long Stop waits between SIGTERM and SIGKILL; default 2 s.
 	Grace time.Duration
 }
@@ -110,7 +113,7 @@ func Start(ctx context.Context, s Spec) (*Process, error) {
 		p.grace = defaultGrace
 	}
 	started := make(chan error)
-	go p.run(started)
+	go p.run(started, s.Forks)
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("%s does not start: %w", p.name, errors.Join(err, out.close()))
 	}
@@ -118,15 +121,25 @@ func Start(ctx context.Context, s Spec) (*Process, error) {
 }
 
 // run forks the child and waits for it, all on one thread (package comment).
-func (p *Process) run(started chan<- error) {
+func (p *Process) run(started chan<- error, forks bool) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	err := p.cmd.Start()
+	var dog *watchdog
+	if err == nil && forks {
+		if dog, err = newWatchdog(p.Pid()); err != nil {
+			p.signal(syscall.SIGKILL)
+			_ = p.cmd.Wait()
+		}
+	}
 	started <- err
 	if err != nil {
 		return
 	}
 	err = p.cmd.Wait()
+	if dog != nil {
+		dog.end()
+	}
 	p.state, p.ok = p.cmd.ProcessState.String(), p.cmd.ProcessState.Success()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {

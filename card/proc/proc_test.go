@@ -36,15 +36,35 @@ func parent() {
 	go func() {
 		defer close(retired)
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		p, err := Start(context.Background(), Spec{Path: "sleep", Args: []string{"1000"}})
+		pid, err := startForTest(os.Getenv(parentEnv))
 		if err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}
-		fmt.Println(p.Pid())
+		fmt.Println(pid)
 	}()
 	<-retired
 	time.Sleep(time.Hour)
+}
+
+// startForTest starts a child, or a child that has one of its own, and gives the
+// process id of the last one.
+func startForTest(what string) (string, error) {
+	if what == "child" {
+		p, err := Start(context.Background(), Spec{Path: "sleep", Args: []string{"1000"}})
+		if err != nil {
+			return "", err
+		}
+		return strconv.Itoa(p.Pid()), nil
+	}
+	p, err := Start(context.Background(), Spec{Path: "/bin/sh", Forks: true, Args: []string{"-c", "sleep 1000 & echo $!; wait"}})
+	if err != nil {
+		return "", err
+	}
+	for p.Output() == "" {
+		time.Sleep(time.Millisecond)
+	}
+	return strings.TrimSpace(p.Output()), nil
 }
 
 func alive(pid int) bool {
@@ -61,14 +81,23 @@ func waitGone(t *testing.T, pid int) {
 	}
 }
 
-func TestChildDiesWithKilledParent(t *testing.T) {
+func TestChildrenDieWithKilledParent(t *testing.T) {
 	t.Parallel()
+	for _, what := range []string{"child", "grandchild"} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			killParentOf(t, what)
+		})
+	}
+}
+
+func killParentOf(t *testing.T, what string) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), parentEnv+"=1")
+	cmd.Env = append(os.Environ(), parentEnv+"="+what)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +122,18 @@ func TestChildDiesWithKilledParent(t *testing.T) {
 	}
 	_ = cmd.Wait()
 	waitGone(t, child)
+}
+
+// TestForksEnds sees the watchdog end with a program that ends by itself.
+func TestForksEnds(t *testing.T) {
+	t.Parallel()
+	p, err := Start(t.Context(), Spec{Path: "/bin/sh", Forks: true, Args: []string{"-c", "exit 0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestStop(t *testing.T) {
