@@ -112,7 +112,8 @@ type Services struct {
 // again; the result has then what was read before.
 func InspectCard(ctx context.Context, c *device.Card) (CardInfo, error) {
 	i := &inspection{session: card.NewSession(c, card.Options{}),
-		info: CardInfo{URI: c.URI, Reader: c.Reader, Driver: c.Driver, Protocol: c.Protocol, Kind: "unknown"}}
+		info: CardInfo{URI: c.URI, Reader: c.Reader, Driver: c.Driver, Protocol: c.Protocol, Kind: "unknown",
+			Applications: []Application{}, PINs: []PIN{}}}
 	err := i.run(ctx)
 	if err != nil {
 		i.info.Incomplete = err.Error()

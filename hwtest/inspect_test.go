@@ -258,7 +258,7 @@ func TestInspectSIM(t *testing.T) {
 	want.Kind = "SIM of class A0"
 	want.ATR = ATRInfo{Hex: "3b00", Protocols: []string{"T=0"}, Fi: 372, Di: 1, ClockKHz: 5000, BitRate: 13440, Voltage: []string{"5 V"}}
 	want.Family = FamilyInfo{Name: "unknown", Reason: "no known ATR and no historical bytes of a UICC"}
-	want.Applications, want.ApplicationsWhy = nil, "a SIM has no EF.DIR"
+	want.Applications, want.ApplicationsWhy = []Application{}, "a SIM has no EF.DIR"
 	want.Services.Why = "a SIM has no EF.UST"
 	want.IMSI.Why = "CHV1 must be verified"
 	want.PINs = []PIN{
@@ -304,11 +304,11 @@ func TestInspectDamaged(t *testing.T) {
 			}
 			return r
 		})}, func(c *CardInfo) {
-			c.Applications, c.ApplicationsWhy = nil, "record 1: malformed EF.DIR record: at byte 0: malformed TLV: tag 00"
+			c.Applications, c.ApplicationsWhy = []Application{}, "record 1: malformed EF.DIR record: at byte 0: malformed TLV: tag 00"
 		}},
 		{"EF.DIR behind a key", altered{answer: selected("2f00", uicc.INSReadRecord, status(0x69, 0x82))},
 			func(c *CardInfo) {
-				c.Applications, c.ApplicationsWhy = nil, "record 1: PIN1 must be verified"
+				c.Applications, c.ApplicationsWhy = []Application{}, "record 1: PIN1 must be verified"
 			}},
 		{"damaged ATR", altered{atr: []byte{0x3B, 0x9F, 0x96}}, func(c *CardInfo) {
 			c.ATR = ATRInfo{Hex: "3b9f96", Why: "damaged ATR at byte 3: TD1 is missing"}

@@ -63,7 +63,10 @@ func (c *emulateCmd) Run(con console, ctx *contextHolder) error {
 	}
 	defer func() { _ = card.Close() }()
 	played, err := c.play(ctx, card)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return nil // ended while it began
+	case err != nil:
 		return err
 	}
 	defer played.Close()

@@ -101,6 +101,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	}
 	con := console{out: stdout, talk: stderr, json: c.JSON}
 	err = parsed.Run(con, &contextHolder{ctx})
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("interrupted: %w", err)
+	}
 	return report(stderr, err)
 }
 

@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -83,5 +86,25 @@ func TestResultNotWritten(t *testing.T) {
 	}
 	if code := run(t.Context(), []string{"version"}, io.Discard, io.Discard); code != exitPass {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// TestInterrupted: an end by a signal is no fault, and where it cut something
+// off, that is said.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	profile := filepath.Join(t.TempDir(), "card.toml")
+	if err := os.WriteFile(profile, []byte(profileTOML("8988211000000467343")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var talk bytes.Buffer
+	if code := run(ctx, []string{"emulate", "--private", "--profile", profile}, io.Discard, &talk); code != exitPass || talk.Len() > 0 {
+		t.Errorf("emulate: exit code %d, %q", code, talk.String())
+	}
+	if code := run(ctx, []string{"card", "info", "--card", "emul:usim"}, io.Discard, &talk); code != exitEnvironment ||
+		!strings.HasPrefix(talk.String(), "mcim: error: interrupted: ") {
+		t.Errorf("card info: exit code %d, %q", code, talk.String())
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"runtime"
@@ -25,7 +26,7 @@ type versions struct {
 func (versionCmd) Run(con console) error {
 	v := versions{MCIM: version(), Go: runtime.Version(), PCSC: pcsc.LibraryVersion()}
 	return con.print(v, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "mcim %s, %s, PC/SC library %s\n", v.MCIM, v.Go, v.PCSC)
+		_, err := fmt.Fprintf(w, "mcim %s, %s, PC/SC library %s\n", v.MCIM, v.Go, cmp.Or(v.PCSC, "none: built without cgo"))
 		return err
 	})
 }
