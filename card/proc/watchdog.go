@@ -16,7 +16,7 @@ type watchdog struct {
 	pipe *os.File
 }
 
-const watch = `read _ || kill -KILL -- "$0"`
+const watch = `read _ || kill -KILL "-$1"`
 
 // newWatchdog watches over a process group.
 func newWatchdog(group int) (*watchdog, error) {
@@ -24,7 +24,7 @@ func newWatchdog(group int) (*watchdog, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command("/bin/sh", "-c", watch, strconv.Itoa(-group))
+	cmd := exec.Command("/bin/sh", "-c", watch, "watchdog", strconv.Itoa(group))
 	cmd.Stdin = r
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = cmd.Start()
