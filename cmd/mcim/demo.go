@@ -72,6 +72,7 @@ func (demoCmd) Help() string {
 change of subscription with the MCIM in the TPM (P8a) and in the UICC (P8c), each with the proof that
 what must not work does not. Exit code 0 only when every verdict is pass.
 
+Example: mcim demo --out demo
 On hardware: mcim demo --card pcsc:0 --tpm device:/dev/tpmrm0 --allow ICCID --profile card.toml
                        --ek-roots maker.pem --dry-run
 Without --dry-run it changes the subscription of that card.
