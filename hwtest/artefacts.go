@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
+	"time"
 
 	"mcim/card/trace"
 	"mcim/flows/wire"
@@ -28,6 +30,7 @@ type artefacts struct {
 	trace      *trace.Writer
 	pcap       *trace.Pcap
 	log        *slog.Logger
+	listener   *logListener
 }
 
 // newArtefacts makes the folder, if one is wanted.
@@ -66,6 +69,7 @@ func (a *artefacts) open(label func() (procedure, step string)) error {
 		return err
 	}
 	a.log = slog.New(slog.NewJSONHandler(log, nil))
+	a.listener = &logListener{log: a.log, begun: map[string]time.Time{}}
 	return nil
 }
 
@@ -92,7 +96,7 @@ func (a *artefacts) listeners() []Listener {
 	if a.log == nil {
 		return nil
 	}
-	return []Listener{logListener{a.log}}
+	return []Listener{a.listener}
 }
 
 // commit writes the report and gives all files their names.
@@ -140,14 +144,27 @@ func (a *artefacts) discard() error {
 }
 
 // logListener logs what happens.
-type logListener struct{ log *slog.Logger }
+type logListener struct {
+	log   *slog.Logger
+	mu    sync.Mutex
+	begun map[string]time.Time // by path
+}
 
 // Case implements Listener.
-func (l logListener) Case(id, title string) { l.log.Info("case", "flow", id, "title", title) }
+func (l *logListener) Case(id, title string) { l.log.Info("case", "flow", id, "title", title) }
 
 // Step implements Listener.
-func (l logListener) Step(e wire.Event) {
+func (l *logListener) Step(e wire.Event) {
 	attrs := []any{"step", e.Name, "path", e.Path, "from", e.From, "to", e.To, "text", e.Text}
+	l.mu.Lock()
+	begun := l.begun[e.Path]
+	if !e.End {
+		l.begun[e.Path] = e.Time
+	}
+	l.mu.Unlock()
+	if e.End {
+		attrs = append(attrs, "us", e.Time.Sub(begun).Microseconds())
+	}
 	switch {
 	case !e.End:
 		l.log.Info("begin", attrs...)
@@ -159,9 +176,9 @@ func (l logListener) Step(e wire.Event) {
 }
 
 // Proof implements Listener.
-func (l logListener) Proof(name string) { l.log.Info("proof", "name", name) }
+func (l *logListener) Proof(name string) { l.log.Info("proof", "name", name) }
 
 // Negative implements Listener.
-func (l logListener) Negative(n report.Negative) {
+func (l *logListener) Negative(n report.Negative) {
 	l.log.Info("negative", "flow", n.Procedure, "name", n.Name, "verdict", n.Verdict, "detail", n.Detail)
 }

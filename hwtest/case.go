@@ -19,8 +19,8 @@ type Case struct {
 	Procedures []Procedure
 	// Spends is the most that the case uses up, its negative proofs included.
 	Spends world.Spend
-	// Frees is what giving back the place in a TPM takes on top, where the lab is
-	// removed after the run and the TPM is not the lab's own.
+	// Frees is what it takes on top to give back the place in a TPM and to restore
+	// a card, where they are not the lab's own and the lab is removed after the run.
 	Frees world.Spend
 
 	run func(*flows.Run, context.Context) error
@@ -88,6 +88,7 @@ func Suite() []Case {
 			// subscription, one by the new one, one of the proof, and one more where the
 			// card asks for resynchronisation.
 			Spends: world.Spend{PINTries: 3, Auths: 4, CardWrites: 9, NVWrites: 4},
+			Frees:  world.Spend{PINTries: 2, CardWrites: 9},
 			run:    (*flows.Run).ChangeInUICC,
 		},
 	}

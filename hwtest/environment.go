@@ -60,9 +60,9 @@ func tpmName(c world.Config) string {
 	return c.TPM
 }
 
-// virtual says whether the card's reader is one of vsmartcard.
+// virtual says whether the card's reader is one of vsmartcard, as its name tells.
 func virtual(w *world.World) bool {
-	return w.Played != nil || strings.Contains(w.Device.Reader, "Virtual PCD")
+	return strings.Contains(strings.ToLower(w.Device.Reader), "virtual")
 }
 
 // notProven is what the devices of a run cannot show, whatever its verdicts say.

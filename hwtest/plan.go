@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -61,11 +62,9 @@ func (r *Runner) Plan(ctx context.Context) (*Plan, error) {
 		cases = Suite()
 	}
 	for _, c := range cases {
-		p.Cases = append(p.Cases, PlannedCase{c.ID, c.Title, c.Spends})
-		p.Total = p.Total.Plus(c.Spends)
-		if r.Lab.TPM != "" && r.Lab.Dir == "" {
-			p.Total = p.Total.Plus(c.Frees)
-		}
+		spends := c.Spends.Plus((&run{lab: r.Lab, temporary: r.Lab.Dir == ""}).frees(c))
+		p.Cases = append(p.Cases, PlannedCase{c.ID, c.Title, spends})
+		p.Total = p.Total.Plus(spends)
 	}
 	if r.Budget != nil && !p.Total.Within(*r.Budget) {
 		p.Needs = append(p.Needs, fmt.Sprintf("a larger budget than %s", *r.Budget))
@@ -148,7 +147,7 @@ func (p *Plan) WriteText(w io.Writer) error {
 		_, _ = fmt.Fprintf(t, "\ncard %s\tICCID %s, model %s, ATR %s\n", f.URI, f.ICCID, f.Model, f.ATR)
 	}
 	for _, s := range p.Writes {
-		_, _ = fmt.Fprintf(t, "  %s\t%s\t%s\n", s.Command, strings.TrimSpace(fmt.Sprintf("%s, %d bytes", s.File, s.Length)), right(s))
+		_, _ = fmt.Fprintf(t, "  %s\t%s\t%s\n", s.Command, commas(s.File, fmt.Sprintf("%d bytes", s.Length)), commas(s.Right, s.Proof))
 	}
 	if q := p.TPM; q != nil {
 		_, _ = fmt.Fprintf(t, "\nTPM %s\t%s, firmware %s\n", q.URI, q.Maker, q.Firmware)
@@ -165,12 +164,7 @@ func (p *Plan) WriteText(w io.Writer) error {
 	return t.Flush()
 }
 
-func right(s PlannedStep) string {
-	var parts []string
-	for _, part := range []string{s.Right, s.Proof} {
-		if part != "" {
-			parts = append(parts, part)
-		}
-	}
-	return strings.Join(parts, ", ")
+// commas joins those parts that are not empty.
+func commas(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), ", ")
 }

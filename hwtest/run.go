@@ -1,6 +1,7 @@
 package hwtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,6 +54,7 @@ type run struct {
 	temporary bool
 	meter     *world.Meter
 	spent     *world.Spent
+	reserved  world.Spend // for giving back at the end
 	files     *artefacts
 	world     *world.World
 	flow      *flows.Run
@@ -118,6 +120,7 @@ func (r *run) look(ctx context.Context) (*world.Status, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.lab.Card = cmp.Or(r.lab.Card, known.Card)
 	if known.Machine.Subscribed {
 		return nil, fmt.Errorf("lab %s: %w; name another folder, or remove it with mcim lab remove --lab %s", r.lab.Dir, ErrLabUsed, r.lab.Dir)
 	}
@@ -171,6 +174,7 @@ func (r *run) one(ctx context.Context, c Case) error {
 			return err
 		}
 	}
+	r.reserved = r.reserved.Plus(r.frees(c))
 	failure := c.run(r.flow, ctx)
 	r.judge(c, failure)
 	if r.stop != "" {
@@ -184,15 +188,25 @@ func (r *run) unaffordable(c Case) string {
 	if r.Budget == nil {
 		return ""
 	}
-	need := c.Spends
-	if r.temporary && r.lab.TPM != "" {
-		need = need.Plus(c.Frees)
-	}
-	left := r.Budget.Minus(r.spent.Total())
+	need := c.Spends.Plus(r.frees(c))
+	left := r.Budget.Minus(r.spent.Total()).Minus(r.reserved)
 	if need.Within(left) {
 		return ""
 	}
 	return fmt.Sprintf("%s would spend up to %s, and what is left of the budget is %s", c.ID, need, left)
+}
+
+// frees is what it takes at the end to give back what a case has used of hardware
+// that is not the lab's own.
+func (r *run) frees(c Case) world.Spend {
+	var s world.Spend
+	if r.temporary && r.lab.TPM != "" {
+		s.NVWrites = c.Frees.NVWrites
+	}
+	if r.temporary && r.lab.Card != "" {
+		s.PINTries, s.CardWrites = c.Frees.PINTries, c.Frees.CardWrites
+	}
+	return s
 }
 
 // open opens the lab, or makes it.
@@ -326,21 +340,42 @@ func (r *run) environment(ctx context.Context, c Case, failure error) error {
 	return nil
 }
 
-// close ends the lab, and removes a temporary one.
+// close ends the lab, and removes a temporary one, after what it changed of
+// hardware that is not its own is as before.
 func (r *run) close() error {
-	var err error
-	if r.world != nil {
-		err = r.world.Close()
+	if r.world == nil {
+		return r.remove(nil)
 	}
-	if !r.temporary {
+	var restored error
+	if r.temporary && r.changedCard() {
+		ctx, cancel := context.WithTimeout(context.Background(), restoreTime)
+		defer cancel()
+		restored = r.world.RestoreCard(ctx)
+	}
+	return r.remove(errors.Join(restored, r.world.Close()))
+}
+
+// restoreTime bounds the writing back.
+const restoreTime = 30 * time.Second
+
+// changedCard says whether a case that changes the card has begun.
+func (r *run) changedCard() bool { return r.reserved.CardWrites > 0 }
+
+// remove removes a temporary lab. Where the card could not be restored it stays:
+// the keys that are in the card are there and nowhere else.
+func (r *run) remove(err error) error {
+	switch {
+	case !r.temporary:
 		return err
-	}
-	if r.world != nil && r.lab.TPM != "" {
+	case err != nil && r.changedCard():
+		return fmt.Errorf("the card in %s may have keys of this run, which are in lab %s: it is kept: %w", r.lab.Card, r.lab.Dir, err)
+	case r.world != nil && r.lab.TPM != "":
 		removed, rerr := world.Remove(context.Background(), r.lab)
 		r.report.Environment.GivenBack = len(removed)
 		return errors.Join(err, rerr)
+	default:
+		return errors.Join(err, os.RemoveAll(r.lab.Dir))
 	}
-	return errors.Join(err, os.RemoveAll(r.lab.Dir))
 }
 
 // count enters steps and counts, once all has ended that can count.

@@ -107,6 +107,9 @@ func writeStatus(w io.Writer, s world.Status) error {
 		say("operator\t%s, PLMN %s", o.Role, o.PLMN)
 	}
 	say("machine\t%s, %s", s.Machine.Role, machineState(s.Machine))
+	if s.Card != "" {
+		say("card\t%s", s.Card)
+	}
 	if s.TPM.URI == "" {
 		say("TPM\tnone yet")
 	} else {

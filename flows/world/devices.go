@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
@@ -24,9 +25,11 @@ import (
 	"mcim/tpm/measure"
 )
 
-// deviceState is what the lab remembers of the machine's TPM.
+// deviceState is what the lab remembers of the machine's TPM and UICC.
 type deviceState struct {
-	URI     string  `cbor:"uri"`
+	URI     string  `cbor:"uri"`      // of a TPM that the caller named
+	Roots   []byte  `cbor:"ek_roots"` // PEM: the TPM makers that were named with it
+	Card    string  `cbor:"card"`     // URI of a card that the caller named
 	EKPin   []byte  `cbor:"ek_pin"`
 	Claimed bool    `cbor:"claimed"` // our range in it is ours
 	Range   handles `cbor:"range"`
@@ -105,8 +108,8 @@ func (w *World) makeCard() error {
 // openTPM opens the machine's TPM: its EK verified and pinned, our range of
 // handles claimed, its boot measured.
 func (w *World) openTPM(ctx context.Context, machine *store.Store) error {
-	known, err := deviceStates.Get(ctx, machine, "tpm")
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	known, err := w.device(ctx)
+	if err != nil {
 		return err
 	}
 	uri, o := w.tpmURI(known), w.config.TPMOptions
@@ -118,6 +121,9 @@ func (w *World) openTPM(ctx context.Context, machine *store.Store) error {
 		return err
 	}
 	w.later(w.TPM.Close)
+	if w.trust, err = w.makers(known.Roots); err != nil {
+		return err
+	}
 	if known.EKPin == nil {
 		if known, err = w.adoptTPM(); err != nil {
 			return err
@@ -144,23 +150,25 @@ func (w *World) tpmURI(known deviceState) string {
 // adoptTPM verifies and pins the EK of a TPM that the lab sees for the first
 // time, and claims the range of handles.
 func (w *World) adoptTPM() (deviceState, error) {
-	trust, err := w.trust()
-	if err != nil {
-		return deviceState{}, err
-	}
 	if err := w.TPM.Claim(); err != nil { // first: an EK may have to be kept in the range
 		return deviceState{}, err
 	}
-	if _, err := ident.VerifyEK(w.TPM, trust); err != nil {
+	if _, err := ident.VerifyEK(w.TPM, w.trust); err != nil {
 		return deviceState{}, err
 	}
 	ek, err := w.TPM.EK()
 	if err != nil {
 		return deviceState{}, err
 	}
+	var roots []byte
+	if w.config.EKRoots != "" {
+		if roots, err = os.ReadFile(w.config.EKRoots); err != nil {
+			return deviceState{}, err
+		}
+	}
 	r := w.TPM.Range()
 	return deviceState{
-		URI: w.config.TPM, EKPin: ek.Pin(), Claimed: true,
+		URI: w.config.TPM, Roots: roots, Card: w.config.Card, EKPin: ek.Pin(), Claimed: true,
 		Range: handles{uint32(r.NV), r.NVCount, uint32(r.Persistent), r.PersistentCount},
 	}, nil
 }
@@ -169,9 +177,9 @@ func (h handles) tpm() tpm.Range {
 	return tpm.Range{NV: tpm2.TPMHandle(h.NV), NVCount: h.NVCount, Persistent: tpm2.TPMHandle(h.Persistent), PersistentCount: h.PersistentCount}
 }
 
-// trust is which makers' TPMs the supplier takes: those of the caller's file, or
-// the local CA of the lab's swtpm.
-func (w *World) trust() (ident.Trust, error) {
+// makers is which makers' TPMs the supplier takes: those of the caller's file, those
+// that the lab knows, or the local CA of a swtpm.
+func (w *World) makers(known []byte) (ident.Trust, error) {
 	t := ident.Trust{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), At: time.Now()}
 	if w.config.EKRoots != "" {
 		text, err := os.ReadFile(w.config.EKRoots)
@@ -180,10 +188,17 @@ func (w *World) trust() (ident.Trust, error) {
 		}
 		return t, addRoots(&t, w.config.EKRoots, text)
 	}
+	if len(known) > 0 {
+		return t, addRoots(&t, "the lab", known)
+	}
 	if w.TPM.Kind != tpm.KindSWTPM {
 		return t, errors.New("which TPM makers are trusted? name a PEM file with their root certificates by --ek-roots FILE")
 	}
-	roots, between, err := tpm.LocalCA(w.lab.Path("tpm"))
+	dir, found := strings.CutPrefix(w.config.TPM, "swtpm:")
+	if !found {
+		dir = w.lab.Path("tpm")
+	}
+	roots, between, err := tpm.LocalCA(dir)
 	if err != nil {
 		return t, err
 	}

@@ -144,12 +144,8 @@ func (w *World) makeSupplier(node wire.NodeConfig) error {
 	if err != nil {
 		return err
 	}
-	trust, err := w.trust()
-	if err != nil {
-		return err
-	}
 	w.Supplier = supplier.New(supplier.Config{
-		NodeConfig: node, Store: w.stores[SupplierRole], CA: ca, RO: RORole, PVA: PVARole, Trust: trust, Build: build,
+		NodeConfig: node, Store: w.stores[SupplierRole], CA: ca, RO: RORole, PVA: PVARole, Trust: w.trust, Build: build,
 	})
 	return nil
 }

@@ -19,6 +19,7 @@ type Status struct {
 	Roles         []string       `json:"roles"`
 	Operators     []Operator     `json:"operators"`
 	Machine       MachineStatus  `json:"machine"`
+	Card          string         `json:"card,omitempty"` // URI of a card that was named
 	TPM           TPMStatus      `json:"tpm"`
 	Subscriptions []Subscription `json:"subscriptions"`
 	Orders        []OpenOrder    `json:"orders"` // that are not over
@@ -94,6 +95,7 @@ func (w *World) look(ctx context.Context) (Status, error) {
 	if err != nil {
 		return s, err
 	}
+	s.Card = known.Card
 	if known.Claimed {
 		s.TPM.URI, s.TPM.Range = w.tpmURI(known), known.Range.tpm().String()
 	}
@@ -148,54 +150,11 @@ func (w *World) lookSubscriptions(ctx context.Context, s *Status) error {
 
 // LookTPM adds to a Status what the lab has in its TPM, which must be reachable.
 func LookTPM(ctx context.Context, c Config, s *Status) error {
-	return withTPM(ctx, c, func(_ *World, t *tpm.TPM) error {
+	return withTPM(ctx, c, func(t *tpm.TPM) error {
 		list, err := t.Ours()
 		for _, o := range list {
 			s.TPM.Occupied = append(s.TPM.Occupied, Handle{fmt.Sprintf("%#08x", uint32(o.Handle)), o.What})
 		}
 		return err
 	})
-}
-
-// Remove gives back to the TPM what a lab has in it, and deletes the lab. What was
-// given back is listed also where something else failed; then the lab is still
-// there.
-func Remove(ctx context.Context, c Config) ([]tpm.Removed, error) {
-	var removed []tpm.Removed
-	err := withTPM(ctx, c, func(_ *World, t *tpm.TPM) (err error) {
-		removed, err = t.Release()
-		return err
-	})
-	if err != nil {
-		return removed, err
-	}
-	lab, err := store.OpenLab(c.Dir, c.Command)
-	if err != nil {
-		return removed, err
-	}
-	return removed, lab.Remove()
-}
-
-// withTPM opens a lab and its TPM alone, if it has one, for use.
-func withTPM(ctx context.Context, c Config, use func(*World, *tpm.TPM) error) (err error) {
-	lab, err := store.OpenLab(c.Dir, c.Command)
-	if err != nil {
-		return err
-	}
-	w := newWorld(c, lab)
-	defer func() { err = errors.Join(err, w.Close()) }()
-	if err := w.openStores(ctx); err != nil {
-		return err
-	}
-	known, err := w.device(ctx)
-	if err != nil || !known.Claimed {
-		return err
-	}
-	o := c.TPMOptions
-	o.Tap, o.EKPin, o.Claimed, o.Range = w.tapTPM, known.EKPin, true, known.Range.tpm()
-	t, err := tpm.Open(ctx, w.tpmURI(known), o)
-	if err != nil {
-		return err
-	}
-	return errors.Join(use(w, t), t.Close())
 }

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -24,6 +25,7 @@ import (
 	"mcim/flows/vno"
 	"mcim/flows/wire"
 	"mcim/tpm"
+	"mcim/tpm/ident"
 	"mcim/tpm/measure"
 )
 
@@ -97,6 +99,7 @@ type World struct {
 	stores  map[string]*store.Store // by role
 	profile *emul.Profile           // of the card, while Create runs
 	log     measure.Log             // of this boot
+	trust   ident.Trust             // which TPM makers the supplier takes
 	tapped  card.Card               // Device behind the tap
 	carried []wire.PackageMessage   // on their way to the machine, since open
 	closers []func() error
@@ -216,6 +219,11 @@ func (w *World) openStores(ctx context.Context) error {
 }
 
 func (w *World) openDevices(ctx context.Context) error {
+	known, err := w.device(ctx)
+	if err != nil {
+		return err
+	}
+	w.config.TPM, w.config.Card = cmp.Or(w.config.TPM, known.URI), cmp.Or(w.config.Card, known.Card)
 	if err := w.openTPM(ctx, w.stores[wire.MachineRole(w.serial)]); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -61,8 +62,8 @@ func (r *Report) surroundings(b *bytes.Buffer) {
 	e := r.Environment
 	b.WriteString("\nRun on:\n")
 	for _, line := range [][2]string{
-		{"card", join(", ", e.Card, e.Reader, "ATR "+e.ATR)}, {"PC/SC", join(", ", "pcscd "+e.PCSCD, e.Driver)},
-		{"TPM", join(", ", e.TPM, e.TPMMaker, "firmware "+e.TPMFirmware)}, {"mcim", join(", ", e.MCIM, e.Machine)},
+		{"card", commas(e.Card, e.Reader, "ATR "+e.ATR)}, {"PC/SC", commas("pcscd "+e.PCSCD, e.Driver)},
+		{"TPM", commas(e.TPM, e.TPMMaker, "firmware "+e.TPMFirmware)}, {"mcim", commas(e.MCIM, e.Machine)},
 	} {
 		fmt.Fprintf(b, "  %-6s%s\n", line[0], strings.TrimLeft(indented(line[1], 8), " "))
 		b.Truncate(b.Len() - 1)
@@ -79,12 +80,7 @@ func (r *Report) surroundings(b *bytes.Buffer) {
 	}
 }
 
-func join(sep string, parts ...string) string {
-	var list []string
-	for _, p := range parts {
-		if p != "" {
-			list = append(list, p)
-		}
-	}
-	return strings.Join(list, sep)
+// commas joins those parts that are not empty.
+func commas(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), ", ")
 }
