@@ -78,7 +78,10 @@ func Look(ctx context.Context, c Config) (Status, error) {
 		return Status{}, err
 	}
 	w := newWorld(c, lab)
-	s, err := w.look(ctx)
+	s, err := Status{}, w.finished()
+	if err == nil {
+		s, err = w.look(ctx)
+	}
 	return s, errors.Join(err, w.Close())
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 
 	"mcim/card"
@@ -123,8 +124,15 @@ var roleNames = []string{SupplierRole, RORole, VNORole, PVARole, SubscriberRole,
 // test networks (TS 23.003, MCC 001 and 999).
 var plmns = map[string]string{SHOA: "00101", SHOB: "00102", RORole: "99970"}
 
+// ErrUnfinished says that the making of a lab was cut.
+var ErrUnfinished = errors.New("the lab was not made to its end: remove it with mcim lab remove, and make it again")
+
+// made is the file that says that a lab was made to its end.
+const made = "made"
+
 // Create makes a lab with keys of its own and a machine that is not supplied
-// yet. The error is store.ErrLabExists, a *store.HeldError, or that of a device.
+// yet. The error is store.ErrLabExists, a *store.HeldError, or that of a device;
+// then nothing is left of the lab.
 func Create(ctx context.Context, c Config) (*World, error) {
 	serial, err := newSerial()
 	if err != nil {
@@ -135,16 +143,25 @@ func Create(ctx context.Context, c Config) (*World, error) {
 		return nil, err
 	}
 	w := newWorld(c, lab)
-	if err := errors.Join(w.makeKeys(), w.makeCard()); err != nil {
-		return nil, errors.Join(err, w.Close())
-	}
-	if w, err = w.open(ctx); err != nil {
-		return nil, err
-	}
-	if err := w.issueCard(ctx); err != nil {
-		return nil, errors.Join(err, w.Close())
+	if err := w.create(ctx); err != nil {
+		err = errors.Join(err, w.Close())
+		_, rerr := Remove(context.WithoutCancel(ctx), c)
+		return nil, errors.Join(err, rerr)
 	}
 	return w, nil
+}
+
+func (w *World) create(ctx context.Context) error {
+	if err := errors.Join(w.makeKeys(), w.makeCard()); err != nil {
+		return err
+	}
+	if err := w.open(ctx); err != nil {
+		return err
+	}
+	if err := w.issueCard(ctx); err != nil {
+		return err
+	}
+	return store.WriteFile(w.lab.Path(made), nil)
 }
 
 // Open opens a lab that Create has made. Orders that were cut wait for Resume.
@@ -153,7 +170,23 @@ func Open(ctx context.Context, c Config) (*World, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newWorld(c, lab).open(ctx)
+	w := newWorld(c, lab)
+	if err = w.finished(); err == nil {
+		err = w.open(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
+}
+
+// finished says whether the lab was made to its end.
+func (w *World) finished() error {
+	_, err := os.Stat(w.lab.Path(made))
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s: %w", w.lab.Dir, ErrUnfinished)
+	}
+	return err
 }
 
 func newWorld(c Config, lab *store.Lab) *World {
@@ -195,15 +228,14 @@ func (w *World) Context(ctx context.Context) context.Context {
 	return wire.WithObserver(ctx, w.Meter.Observe)
 }
 
-// open opens stores and devices and starts the roles. After an error nothing
-// stays open.
-func (w *World) open(ctx context.Context) (*World, error) {
+// open opens stores and devices and starts the roles.
+func (w *World) open(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{w.openStores, w.openDevices, w.startRoles} {
 		if err := step(ctx); err != nil {
-			return nil, errors.Join(err, w.Close())
+			return err
 		}
 	}
-	return w, nil
+	return nil
 }
 
 func (w *World) openStores(ctx context.Context) error {
