@@ -10,6 +10,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"mcim/flows/sho"
+	"mcim/flows/wire"
 	"mcim/flows/world"
 	"mcim/hwtest"
 	reporting "mcim/hwtest/report"
@@ -158,7 +160,9 @@ func (c *labRemoveCmd) Run(con console, ctx *contextHolder) error {
 	if err != nil {
 		return err
 	}
-	removed, err := world.Remove(ctx, world.Config{Dir: dir, Command: "mcim lab remove"})
+	config := world.Config{Dir: dir, Command: "mcim lab remove"}
+	c.warn(con, ctx, config)
+	removed, err := world.Remove(ctx, config)
 	list := handles(removed)
 	return errors.Join(con.print(list, func(w io.Writer) error {
 		for _, r := range list {
@@ -173,6 +177,19 @@ func (c *labRemoveCmd) Run(con console, ctx *contextHolder) error {
 		}
 		return nil
 	}), err)
+}
+
+// warn says which keys are lost with the lab, though a card goes on with them.
+func (c *labRemoveCmd) warn(con console, ctx context.Context, config world.Config) {
+	status, err := world.Look(ctx, config)
+	if err != nil || status.Card == "" {
+		return
+	}
+	for _, s := range status.Subscriptions {
+		if s.Placement == wire.InUICC && s.Made && s.State != sho.Closed {
+			con.say("note: the card in %s keeps IMSI %s, whose keys were in this lab alone: write it anew by its ADM1", status.Card, s.IMSI)
+		}
+	}
 }
 
 func handles(removed []tpm.Removed) []returned {

@@ -102,10 +102,12 @@ func checkEmpty(dir string) error {
 		return err
 	}
 	for _, e := range entries {
-		switch {
-		case e.Name() == labFile:
+		if e.Name() == labFile {
 			return fmt.Errorf("%w: %s is a lab: use it, or remove it with mcim lab remove", ErrLabExists, dir)
-		case e.Name() != lockFile:
+		}
+	}
+	for _, e := range entries {
+		if e.Name() != lockFile {
 			return fmt.Errorf("%w: %s holds %s and is no lab: name an empty folder", ErrLabExists, dir, e.Name())
 		}
 	}

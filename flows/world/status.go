@@ -60,6 +60,7 @@ type Subscription struct {
 	Placement wire.Placement `json:"placement"`
 	State     sho.State      `json:"state"`
 	Live      bool           `json:"live"` // seen attached
+	Made      bool           `json:"made"` // in this lab, by an order; false for what was in the UICC before
 }
 
 // OpenOrder is an order that is not over.
@@ -144,7 +145,7 @@ func (w *World) lookSubscriptions(ctx context.Context, s *Status) error {
 			return err
 		}
 		for _, i := range list {
-			s.Subscriptions = append(s.Subscriptions, Subscription{name, i.IMSI, i.ICCID, i.Placement, i.State, i.Live})
+			s.Subscriptions = append(s.Subscriptions, Subscription{name, i.IMSI, i.ICCID, i.Placement, i.State, i.Live, i.Order != ""})
 			s.Machine.Subscribed = s.Machine.Subscribed || i.Order != "" && i.State != sho.Pending
 		}
 	}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"mcim/card/cardtest"
+	"mcim/card/emul"
+	"mcim/card/vpcd"
+	"mcim/flows/store"
+)
+
+// TestDemoScripts runs demo and lab as their users do.
+func TestDemoScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/demo",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("TMPDIR", env.Getenv("TMPDIR")) // for the exit of temporary labs
+			return setUpScript(env)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"play":    playCommand,
+			"end":     endCommand,
+			"readers": readersCommand,
+			"code":    codeCommand,
+			"lines":   linesCommand,
+			"narrow":  narrowCommand,
+			"only":    onlyCommand,
+			"hold":    holdCommand,
+			"pulled":  pulledCommand,
+		},
+	})
+}
+
+// narrowCommand (narrow FILE N) checks that no line of a file has more than N
+// characters.
+func narrowCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: narrow FILE N")
+	}
+	most, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > most {
+			ts.Fatalf("%d characters: %s", n, line)
+		}
+	}
+}
+
+// onlyCommand (only DIR FILE...) checks that a folder has these files and no
+// other.
+func onlyCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: only DIR FILE...")
+	}
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	if !slices.Equal(got, args[1:]) {
+		ts.Fatalf("%s has %v, want %v", args[0], got, args[1:])
+	}
+}
+
+// holdCommand (hold LAB) makes a lab folder and holds it until the script ends.
+func holdCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: hold LAB")
+	}
+	lab, err := store.CreateLab(ts.MkAbs(args[0]), "holder", store.LabConfig{Operators: []string{"sho-a"}, Machines: []string{"1"}})
+	ts.Check(err)
+	ts.Defer(func() { _ = lab.Close() })
+}
+
+// pulledCommand (pulled N) puts the card of card.toml into a virtual reader, from
+// which it is pulled out at its N-th command.
+func pulledCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: pulled N")
+	}
+	at, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	profile, err := emul.ReadProfile(ts.MkAbs("card.toml"))
+	ts.Check(err)
+	c, err := emul.New(profile)
+	ts.Check(err)
+	dir, err := os.MkdirTemp("", "mcim-readers-")
+	ts.Check(err)
+	ts.Defer(func() { _ = os.RemoveAll(dir) })
+	p, err := vpcd.StartPCSCD(context.Background(), vpcd.Config{Dir: dir})
+	ts.Check(err)
+	ts.Defer(p.Stop)
+	ts.Setenv("PCSCLITE_CSOCK_NAME", p.Socket)
+	putIn(ts, p.Addrs[0], cardtest.NewFaulty(c, cardtest.Fault{At: at, Kind: cardtest.Removed}))
+}
