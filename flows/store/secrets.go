@@ -39,6 +39,31 @@ func (b Secrets) Delete(ctx context.Context, db DB, key string) error {
 	return deleteBlob(ctx, q, "sealed", string(b), key)
 }
 
+// Secrets opens every secret, by "bucket/key": for a test that looks for them
+// where they must not be.
+func (s *Store) Secrets(ctx context.Context) (map[string]secret.Bytes, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT bucket, key, value FROM sealed")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	all := map[string]secret.Bytes{}
+	for rows.Next() {
+		var bucket, key string
+		var sealed []byte
+		if err := rows.Scan(&bucket, &key, &sealed); err != nil {
+			return nil, err
+		}
+		if bucket == keyCheck {
+			continue
+		}
+		if all[bucket+"/"+key], err = s.unseal(bucket, key, sealed); err != nil {
+			return nil, err
+		}
+	}
+	return all, rows.Err()
+}
+
 func (s *Store) seal(bucket, key string, plain []byte) ([]byte, error) {
 	return s.aead.Seal(nil, nil, plain, sealedName(bucket, key)), nil
 }
