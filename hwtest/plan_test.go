@@ -1,0 +1,159 @@
+package hwtest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mcim/card/emul"
+	"mcim/card/model"
+	"mcim/card/trace"
+	"mcim/flows/m2me"
+	"mcim/flows/world"
+	"mcim/tpm"
+)
+
+// image makes a card image with a profile of its own.
+func image(t *testing.T) (path string, p emul.Profile) {
+	t.Helper()
+	p, err := emul.RandomProfile("usim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(t.TempDir(), "card.img")
+	c, err := emul.Open(path, &p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path, p
+}
+
+// TestPlanSpendsNothing: a dry run reads the card, plans every write, and neither
+// card nor TPM gets a command that spends.
+func TestPlanSpendsNothing(t *testing.T) {
+	t.Parallel()
+	ctx, spent := context.Background(), &world.Spent{}
+	path, profile := image(t)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := tpm.Options{Tap: func(x tpm.Exchange) { _ = spent.WriteTPM(trace.TPMExchange{Name: x.Name}) }}
+	none := world.Spend{}
+	r := &Runner{Lab: world.Config{Card: "emul:" + path, TPM: "swtpm:" + t.TempDir(), TPMOptions: options}, Budget: &none}
+	plan, err := r.Plan(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the card is not as before: %v", err)
+	}
+	if len(plan.Writes) != 11 || plan.Card.ICCID != profile.ICCID || plan.TPM.Maker == "" || len(plan.Needs) != 3 {
+		t.Errorf("plan %+v", plan)
+	}
+	var text bytes.Buffer
+	if err := plan.WriteText(&text); err != nil || !strings.HasSuffix(text.String(), "nothing written\n") {
+		t.Errorf("%v: %s", err, text.String())
+	}
+	if spent.Total() != none {
+		t.Errorf("spent %s", spent.Total())
+	}
+	c, err := emul.New(profile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m2me.PlanCard(ctx, trace.Tap(c, trace.Options{}, spent), profile.ICCID); err != nil || spent.Total() != none {
+		t.Errorf("%v, spent %s", err, spent.Total())
+	}
+}
+
+// TestPlanNeeds: a TPM whose range is not free, and what else a run would refuse
+// for.
+func TestPlanNeeds(t *testing.T) {
+	t.Parallel()
+	ctx, dir := context.Background(), t.TempDir()
+	c := world.Config{Dir: filepath.Join(dir, "lab"), TPM: "swtpm:" + filepath.Join(dir, "tpm"), InProcess: true}
+	if err := MakeLab(ctx, c); err != nil {
+		t.Fatal(err)
+	}
+	c.Dir = ""
+	plan, err := (&Runner{Lab: c}).Plan(ctx)
+	if err != nil || len(plan.Needs) != 1 || !strings.Contains(plan.Needs[0], "range of handles is not free") {
+		t.Errorf("%+v, %v", plan, err)
+	}
+	var occupied *tpm.OccupiedError
+	if _, err := (&Runner{Lab: c}).Run(ctx); !errors.As(err, &occupied) {
+		t.Errorf("run on an occupied range: %v", err)
+	}
+}
+
+// TestReady: a card that was not named with all that it needs is refused before
+// anything is sent that spends.
+func TestReady(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	path, own := image(t)
+	_, other := image(t)
+	named := world.Config{Card: "emul:" + path, Allow: []string{own.ICCID}, Profile: &own}
+	for _, tt := range []struct {
+		name   string
+		change func(*world.Config)
+		known  bool
+		want   string
+	}{
+		{"all is said", func(*world.Config) {}, false, ""},
+		{"the lab knows it", func(c *world.Config) { c.Profile = nil }, true, ""},
+		{"not allowed", func(c *world.Config) { c.Allow = nil }, false, "--allow " + own.ICCID},
+		{"another is allowed", func(c *world.Config) { c.Allow = []string{other.ICCID} }, true, "--allow " + own.ICCID},
+		{"no profile", func(c *world.Config) { c.Profile = nil }, false, "--profile FILE"},
+		{"another profile", func(c *world.Config) { c.Profile = &other }, false, "name the right --profile FILE"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := named
+			tt.change(&c)
+			err := ready(ctx, c, tt.known)
+			if tt.want == "" && err != nil || tt.want != "" && (!errors.Is(err, ErrNotNamed) || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("error %v, want %q", err, tt.want)
+			}
+		})
+	}
+	f := facts{unknown: model.ErrUnknown}
+	if needs := f.needs(named, false); len(needs) != 2 {
+		t.Errorf("a card of another ICCID: %v", needs)
+	}
+}
+
+// TestNamedCard: a run on a named card leaves the card as it was, so that the next
+// run passes too; one in a lab that stays leaves the new subscription in it.
+func TestNamedCard(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	path, profile := image(t)
+	c := world.Config{Card: "emul:" + path, Allow: []string{profile.ICCID}, Profile: &profile}
+	for range 2 {
+		result, err := (&Runner{Lab: c}).Run(ctx)
+		if err != nil || result.Verdict != "pass" {
+			t.Fatalf("%v, %+v", err, result)
+		}
+	}
+	c.Dir = filepath.Join(t.TempDir(), "lab")
+	if result, err := (&Runner{Lab: c}).Run(ctx); err != nil || result.Verdict != "pass" {
+		t.Fatalf("%v, %+v", err, result)
+	}
+	if _, err := world.Remove(ctx, c); err != nil {
+		t.Fatal(err)
+	}
+	c.Dir = ""
+	result, err := (&Runner{Lab: c}).Run(ctx) // the profile is not that of the card any more
+	if err != nil || result.Verdict != "fail" {
+		t.Errorf("%v, %+v", err, result)
+	}
+}
