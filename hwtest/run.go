@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"mcim/flows"
@@ -121,8 +122,8 @@ func (r *run) look(ctx context.Context) (*world.Status, error) {
 		return nil, err
 	}
 	r.lab.Card = cmp.Or(r.lab.Card, known.Card)
-	if known.Machine.Subscribed {
-		return nil, fmt.Errorf("lab %s: %w; name another folder, or remove it with mcim lab remove --lab %s", r.lab.Dir, ErrLabUsed, r.lab.Dir)
+	if cut := slices.ContainsFunc(known.Orders, func(o world.OpenOrder) bool { return len(o.Done) > 0 }); cut || known.Machine.Subscribed {
+		return nil, r.used(ctx, cut)
 	}
 	var left []Case
 	for _, c := range r.Cases {
@@ -136,6 +137,24 @@ func (r *run) look(ctx context.Context) (*world.Status, error) {
 	return &known, nil
 }
 
+// used refuses a lab that has run its procedures, after the order that was cut in
+// it has come to its end.
+func (r *run) used(ctx context.Context, cut bool) error {
+	finished := ""
+	if cut {
+		r.lab.Meter = r.meter
+		w, err := world.Open(ctx, r.lab)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(w.Resume(ctx), w.Close()); err != nil {
+			return fmt.Errorf("lab %s: the order that was cut: %w", r.lab.Dir, err)
+		}
+		finished = "the order that was cut is finished; "
+	}
+	return fmt.Errorf("lab %s: %s%w: name another folder, or remove it with mcim lab remove --lab %s", r.lab.Dir, finished, ErrLabUsed, r.lab.Dir)
+}
+
 // step passes a step on to the listeners.
 func (r *run) step(e wire.Event) {
 	for _, l := range r.listeners() {
@@ -143,7 +162,12 @@ func (r *run) step(e wire.Event) {
 	}
 }
 
-func (r *run) listeners() []Listener { return append(r.files.listeners(), r.Listeners...) }
+func (r *run) listeners() []Listener {
+	if r.files == nil {
+		return r.Listeners
+	}
+	return append(r.files.listeners(), r.Listeners...)
+}
 
 // all runs the cases in their order.
 func (r *run) all(ctx context.Context) error {
@@ -178,7 +202,7 @@ func (r *run) one(ctx context.Context, c Case) error {
 	failure := c.run(r.flow, ctx)
 	r.judge(c, failure)
 	if r.stop != "" {
-		return r.environment(ctx, c, failure)
+		return r.environment(ctx, c)
 	}
 	return r.prove(ctx, c)
 }
@@ -310,7 +334,7 @@ func (r *run) prove(ctx context.Context, c Case) error {
 			}
 			r.negative(n)
 			if err != nil {
-				if err := r.environment(ctx, c, err); err != nil {
+				if err := r.environment(ctx, c); err != nil {
 					return err
 				}
 			}
@@ -325,7 +349,7 @@ const probeTime = 5 * time.Second
 // environment tells whether a failure is that of the devices: a card that was
 // pulled out, a TPM that is gone, an interrupt. Otherwise it is nil, and the
 // failure a verdict.
-func (r *run) environment(ctx context.Context, c Case, failure error) error {
+func (r *run) environment(ctx context.Context, c Case) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("interrupted in %s", c.ID)
 	}

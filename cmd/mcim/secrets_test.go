@@ -20,7 +20,7 @@ import (
 
 // forms are the ways in which a secret could be written down, by name.
 func forms(value []byte) map[string][]byte {
-	digits := strings.Trim(fmt.Sprint(value), "[]")
+	digits := strings.Trim(fmt.Sprintf("%d", value), "[]")
 	m := map[string][]byte{
 		"raw": value, "hex": fmt.Appendf(nil, "%x", value), "HEX": fmt.Appendf(nil, "%X", value),
 		"%v": []byte(digits), "JSON array": []byte(strings.ReplaceAll(digits, " ", ",")),
