@@ -96,7 +96,7 @@ func (a Attack) judge(err error) (Refusal, error) {
 // upTo runs what the lab has not behind it yet, to the point where the machine is
 // attached by its provisional identity or an operational one.
 func (a *attacker) upTo(ctx context.Context) error {
-	supplied, err := a.world.Machine.Supplied(ctx)
+	supplied, err := a.world.Supplied(ctx)
 	if err != nil {
 		return err
 	}

@@ -101,7 +101,7 @@ func openAgain(ctx context.Context, c world.Config) (*world.World, error) {
 // and it gets service by it.
 func resume(ctx context.Context, r *Run) error {
 	w := r.World
-	supplied, err := w.Machine.Supplied(ctx)
+	supplied, err := w.Supplied(ctx)
 	if err != nil {
 		return err
 	}

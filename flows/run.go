@@ -30,17 +30,24 @@ type oldCard struct {
 func NewRun(w *world.World) *Run { return &Run{World: w} }
 
 // Supply is P1: the supplier's machine gets keys, provisional identity and
-// certificates, and its subscriber contracts SHO-A for it.
+// certificates, and its subscriber contracts SHO-A for it. What a run that was cut
+// has done already is not done again.
 func (r *Run) Supply(ctx context.Context) error {
 	w := r.World
 	ctx = w.Context(ctx)
-	if err := w.Supplier.Prepare(ctx); err != nil {
+	supplied, err := w.Machine.Supplied(ctx)
+	if err != nil {
 		return err
 	}
-	if err := w.Machine.Supply(ctx); err != nil {
-		return err
+	if !supplied {
+		if err := w.Supplier.Prepare(ctx); err != nil {
+			return err
+		}
+		if err := w.Machine.Supply(ctx); err != nil {
+			return err
+		}
 	}
-	_, err := w.Subscriber.First(ctx, w.Machine.Role(), world.SHOA, time.Time{})
+	_, err = w.Subscriber.First(ctx, w.Machine.Role(), world.SHOA, time.Time{})
 	return err
 }
 

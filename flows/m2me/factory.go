@@ -55,9 +55,11 @@ func (m *Machine) Supply(ctx context.Context) error {
 		}},
 	}
 	for _, s := range steps {
+		m.config.OnPoint(s.name + " begin")
 		if err := wire.Step(ctx, s.name, m.role, m.config.Supplier, s.text, s.do); err != nil {
 			return err
 		}
+		m.config.OnPoint(s.name + " end")
 	}
 	return nil
 }
@@ -74,9 +76,11 @@ func (m *Machine) enrol(ctx context.Context, bench *wire.Contacts) (wire.EnrolAn
 	if err := m.openStore(nil); err != nil {
 		return none, err
 	}
+	m.point(ctx, "keys made")
 	if err := m.mcims.Provision(); err != nil {
 		return none, err
 	}
+	m.point(ctx, "counters made")
 	request, err := m.Enrolment()
 	if err != nil {
 		return none, err
@@ -133,13 +137,11 @@ func (m *Machine) take(ctx context.Context, bench *wire.Contacts, put wire.Prove
 	if err := m.inject(put.PCID); err != nil {
 		return fmt.Errorf("the PCID: %w", err)
 	}
+	m.point(ctx, "PCID injected")
 	if len(put.Card) > 0 {
 		if err := m.takeCard(put.Card); err != nil {
 			return fmt.Errorf("the card's secrets: %w", err)
 		}
-	}
-	if err := supplies.Put(ctx, m.store, m.role, supplied{RO: put.RO, AKCert: put.AKCert}); err != nil {
-		return err
 	}
 	if err := m.openStore(put.AKCert); err != nil {
 		return err
@@ -153,7 +155,11 @@ func (m *Machine) take(ctx context.Context, bench *wire.Contacts, put wire.Prove
 		return err
 	}
 	_, err = wire.Ask(ctx, bench, m.config.Supplier, wire.PathSupplied, wire.SuppliedRequest{Serial: m.config.Serial, Receipt: raw})
-	return err
+	if err != nil {
+		return err
+	}
+	m.point(ctx, "receipt given")
+	return supplies.Put(ctx, m.store, m.role, supplied{RO: put.RO, AKCert: put.AKCert})
 }
 
 // takeCertificate keeps the platform certificate, with which the key in the TPM

@@ -1,27 +1,39 @@
 package m2me
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/google/go-tpm/tpm2"
 
 	"mcim/flows/store"
 	"mcim/flows/wire"
+	"mcim/tpm"
 	"mcim/tpm/mcim"
 )
 
 // Enrolment is the machine's claim to be a TRE (P1.5), for a supplier that is to
 // refuse it.
 func (m *Machine) Enrolment() (wire.EnrolRequest, error) {
-	ek, err := m.config.TPM.EK()
+	pinned, err := m.config.TPM.EK()
 	if err != nil {
 		return wire.EnrolRequest{}, err
 	}
-	return wire.EnrolRequest{
-		Serial: m.config.Serial, EKCerts: [][]byte{ek.Certificate}, EK: tpm2.Marshal(ek.Public), AK: m.tre.AK.Bytes(),
-	}, nil
+	all, err := m.config.TPM.EKs() // with their certificates, which a pin does not have
+	if err != nil {
+		return wire.EnrolRequest{}, err
+	}
+	for _, ek := range all {
+		if bytes.Equal(ek.Pin(), pinned.Pin()) {
+			return wire.EnrolRequest{
+				Serial: m.config.Serial, EKCerts: [][]byte{ek.Certificate}, EK: tpm2.Marshal(ek.Public), AK: m.tre.AK.Bytes(),
+			}, nil
+		}
+	}
+	return wire.EnrolRequest{}, fmt.Errorf("%w: the pinned one has no certificate any more", tpm.ErrNoEK)
 }
 
 // Serial is the machine's serial number.

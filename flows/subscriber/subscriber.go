@@ -3,6 +3,7 @@ package subscriber
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
@@ -39,17 +40,62 @@ func New(c Config) *Subscriber {
 // Close ends the subscriber's connections.
 func (s *Subscriber) Close() error { return s.node.Close() }
 
+// first is the mandate for a machine's first provisioning.
+type first struct {
+	Signed wire.Signed[wire.Mandate] `cbor:"signed"`
+	SHO    string                    `cbor:"sho"`
+	Order  string                    `cbor:"order"` // empty until the SHO has made one of it
+}
+
+const firsts store.Bucket[first] = "first" // by machine
+
 // First contracts sho for a machine that has no subscription yet (P1.9) and
 // returns the order's name. bound is until when the subscriber stays; the zero
-// time is not at all.
+// time is not at all. Asked again, as after a crash, it gives the same mandate.
 func (s *Subscriber) First(ctx context.Context, machine, sho string, bound time.Time) (order string, err error) {
-	m := wire.Mandate{Machine: machine, Placement: wire.InTRE, NewSHO: sho, Bound: bound}
 	ctx = s.node.Context(ctx)
 	err = wire.Step(ctx, "P1.9", s.node.Role, sho, "contract for "+machine, func(ctx context.Context) error {
-		order, err = s.contract(ctx, m)
-		return err
+		f, err := s.firstMandate(ctx, machine, sho, bound)
+		if err != nil {
+			return err
+		}
+		if f.Order, err = s.give(ctx, sho, f.Signed); err != nil {
+			return err
+		}
+		order = f.Order
+		return firsts.Put(ctx, s.store, machine, f)
 	})
 	return order, err
+}
+
+// firstMandate is the mandate that was signed before for the same SHO, if it has
+// not expired, or a new one.
+func (s *Subscriber) firstMandate(ctx context.Context, machine, sho string, bound time.Time) (first, error) {
+	f, err := firsts.Get(ctx, s.store, machine)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return f, err
+	}
+	if err == nil && f.SHO == sho {
+		if _, _, err := wire.VerifyMandate(s.node.Identity, f.Signed, s.node.Now()); err == nil {
+			return f, nil
+		}
+	}
+	f = first{SHO: sho}
+	f.Signed, err = s.Mandate(wire.Mandate{Machine: machine, Placement: wire.InTRE, NewSHO: sho, Bound: bound})
+	if err != nil {
+		return f, err
+	}
+	return f, firsts.Put(ctx, s.store, machine, f)
+}
+
+// Contracted says whether First has led to an order for the machine, as the
+// subscriber's store has it.
+func Contracted(ctx context.Context, own *store.Store, machine string) (bool, error) {
+	f, err := firsts.Get(ctx, own, machine)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return f.Order != "", err
 }
 
 // Change contracts the SHO to for a machine that has a subscription of the SHO
@@ -100,13 +146,18 @@ func (s *Subscriber) Contract(ctx context.Context, sho string, signed wire.Signe
 	return answer.Order, err
 }
 
-// contract signs a mandate, keeps it and gives it to the new SHO.
+// contract signs a mandate and gives it to the new SHO.
 func (s *Subscriber) contract(ctx context.Context, m wire.Mandate) (order string, err error) {
 	signed, err := s.Mandate(m)
 	if err != nil {
 		return "", err
 	}
-	if order, err = s.Contract(ctx, m.NewSHO, signed); err != nil {
+	return s.give(ctx, m.NewSHO, signed)
+}
+
+// give gives a mandate to the SHO and keeps it.
+func (s *Subscriber) give(ctx context.Context, sho string, signed wire.Signed[wire.Mandate]) (order string, err error) {
+	if order, err = s.Contract(ctx, sho, signed); err != nil {
 		return "", err
 	}
 	record := store.Record{At: s.node.Now(), Kind: wire.TypeMandate, Key: order, Message: signed}

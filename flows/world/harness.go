@@ -15,8 +15,10 @@ import (
 	"github.com/google/go-tpm/tpm2"
 
 	"mcim/card/emul"
+	"mcim/flows/m2me"
 	"mcim/flows/sho"
 	"mcim/flows/store"
+	"mcim/flows/subscriber"
 	"mcim/flows/wire"
 	"mcim/tpm/mcim"
 	"mcim/tpm/measure"
@@ -81,6 +83,17 @@ func (w *World) OwnCard(ctx context.Context) (sho.Info, error) {
 		}
 	}
 	return sho.Info{}, fmt.Errorf("the UICC of %s has no subscription of %s", w.Machine.Role(), SHOA)
+}
+
+// Supplied says whether P1 has come to its end: the machine is supplied, and its
+// subscriber has contracted a home operator for it.
+func (w *World) Supplied(ctx context.Context) (bool, error) {
+	machine := wire.MachineRole(w.serial)
+	done, err := m2me.New(m2me.Config{Serial: w.serial, Store: w.stores[machine]}).Supplied(ctx)
+	if err != nil || !done {
+		return false, err
+	}
+	return subscriber.Contracted(ctx, w.stores[SubscriberRole], machine)
 }
 
 // Home is the role that is the home of an identity.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"mcim/flows/m2me"
 	"mcim/flows/sho"
 	"mcim/flows/store"
 	"mcim/flows/wire"
@@ -110,7 +109,7 @@ func (w *World) look(ctx context.Context) (Status, error) {
 	if err := w.makeRO(ctx, node); err != nil {
 		return s, err
 	}
-	if s.Machine.Supplied, err = m2me.New(m2me.Config{Serial: w.serial, Store: w.stores[machine]}).Supplied(ctx); err != nil {
+	if s.Machine.Supplied, err = w.Supplied(ctx); err != nil {
 		return s, err
 	}
 	return s, errors.Join(w.lookOrders(ctx, &s), w.lookSubscriptions(ctx, &s))
