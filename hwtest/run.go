@@ -125,16 +125,32 @@ func (r *run) look(ctx context.Context) (*world.Status, error) {
 	if cut := slices.ContainsFunc(known.Orders, func(o world.OpenOrder) bool { return len(o.Done) > 0 }); cut || known.Machine.Subscribed {
 		return nil, r.used(ctx, cut)
 	}
-	var left []Case
-	for _, c := range r.Cases {
-		if known.Machine.Supplied && c.ID == "P1" {
-			r.report.Environment.Before = append(r.report.Environment.Before, c.ID)
-			continue
+	if !known.Machine.Supplied {
+		if err := r.takeUp(ctx, func(w *world.World) error { return flows.NewRun(w).Supply(ctx) }); err != nil {
+			return nil, err
 		}
-		left = append(left, c)
 	}
-	r.Cases = left
+	r.report.Environment.Before = []string{first}
+	r.Cases = slices.DeleteFunc(slices.Clone(r.Cases), func(c Case) bool { return c.ID == first })
 	return &known, nil
+}
+
+// first is the case that every lab has behind it that was not made by the run.
+const first = "P1"
+
+// takeUp finishes in a lab what was cut.
+func (r *run) takeUp(ctx context.Context, finish func(*world.World) error) error {
+	c := r.lab
+	c.Meter = r.meter
+	w, err := world.Open(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(finish(w), w.Close()); err != nil {
+		return fmt.Errorf("lab %s: what was cut in it: %w", c.Dir, err)
+	}
+	r.meter.Reset()
+	return nil
 }
 
 // used refuses a lab that has run its procedures, after the order that was cut in
@@ -142,13 +158,8 @@ func (r *run) look(ctx context.Context) (*world.Status, error) {
 func (r *run) used(ctx context.Context, cut bool) error {
 	finished := ""
 	if cut {
-		r.lab.Meter = r.meter
-		w, err := world.Open(ctx, r.lab)
-		if err != nil {
+		if err := r.takeUp(ctx, func(w *world.World) error { return w.Resume(ctx) }); err != nil {
 			return err
-		}
-		if err := errors.Join(w.Resume(ctx), w.Close()); err != nil {
-			return fmt.Errorf("lab %s: the order that was cut: %w", r.lab.Dir, err)
 		}
 		finished = "the order that was cut is finished; "
 	}

@@ -216,6 +216,24 @@ func TestLabGoesOn(t *testing.T) {
 	}
 }
 
+// TestCutSupply: a lab whose machine was not supplied to the end is, before the
+// cases begin.
+func TestCutSupply(t *testing.T) {
+	t.Parallel()
+	ctx, c := context.Background(), world.Config{Dir: filepath.Join(t.TempDir(), "lab"), InProcess: true}
+	w, err := world.Create(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	result, err := (&Runner{Lab: c, Cases: Suite()[:2], Out: t.TempDir()}).Run(ctx)
+	if err != nil || result.Verdict != report.Pass || len(result.Procedures) != 1 {
+		t.Errorf("%v, %+v", err, result)
+	}
+}
+
 // TestCutLab: of a lab in which a run was cut, the order is finished by the next
 // run, which then refuses to begin anew.
 func TestCutLab(t *testing.T) {
