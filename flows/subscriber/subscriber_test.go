@@ -109,3 +109,40 @@ func TestRefusalComesBackWithItsStep(t *testing.T) {
 		t.Errorf("%d records, %v", len(records), err)
 	}
 }
+
+// TestFirstAgain gives the mandate of a run that was cut once more, and a new one
+// where it is for another operator.
+func TestFirstAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := func(sho string) {
+		t.Helper()
+		if _, err := w.subscriber.First(t.Context(), machine, sho, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if done, err := subscriber.Contracted(t.Context(), w.store, machine); err != nil || done {
+		t.Fatalf("contracted before: %v, %v", done, err)
+	}
+	w.refuse = wire.Errorf(wire.CodeInternal, "", "cut")
+	if _, err := w.subscriber.First(t.Context(), machine, "sho-a", time.Time{}); err == nil {
+		t.Fatal("the failure of the SHO is lost")
+	}
+	if done, err := subscriber.Contracted(t.Context(), w.store, machine); err != nil || done {
+		t.Fatalf("contracted without an order: %v, %v", done, err)
+	}
+	w.refuse = nil
+	first("sho-a")
+	if done, err := subscriber.Contracted(t.Context(), w.store, machine); err != nil || !done {
+		t.Fatalf("not contracted: %v, %v", done, err)
+	}
+	first("sho-a")
+	first("sho-b")
+	ids := map[string]int{}
+	for _, m := range w.mandates {
+		ids[m.NewSHO+" "+m.ID]++
+	}
+	if len(ids) != 2 {
+		t.Errorf("mandates %v, want one for each operator, however often given", ids)
+	}
+}
