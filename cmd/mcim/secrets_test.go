@@ -24,9 +24,10 @@ func forms(value []byte) map[string][]byte {
 	m := map[string][]byte{
 		"raw": value, "hex": fmt.Appendf(nil, "%x", value), "HEX": fmt.Appendf(nil, "%X", value),
 		"%v": []byte(digits), "JSON array": []byte(strings.ReplaceAll(digits, " ", ",")),
-		"%#v":          []byte(strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", value), "[]byte{"), "}")),
-		"hex, spaced":  fmt.Appendf(nil, "% x", value),
-		"quoted bytes": []byte(strings.Trim(strconv.QuoteToASCII(string(value)), `"`)),
+		"%#v":         []byte(strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", value), "[]byte{"), "}")),
+		"hex, spaced": fmt.Appendf(nil, "% x", value),
+		"%q":          inner(strconv.Quote(string(value))),
+		"%+q":         inner(strconv.QuoteToASCII(string(value))),
 	}
 	for name, encoding := range map[string]*base64.Encoding{"base64": base64.RawStdEncoding, "base64 URL": base64.RawURLEncoding} {
 		for before := range 3 { // bytes of something else in front of it
@@ -37,6 +38,9 @@ func forms(value []byte) map[string][]byte {
 	}
 	return m
 }
+
+// inner is a quoted string without its quotes.
+func inner(quoted string) []byte { return []byte(quoted[1 : len(quoted)-1]) }
 
 // leaks says in which forms data has one of the secrets.
 func leaks(data []byte, secrets map[string]secret.Bytes) []string {
