@@ -17,12 +17,16 @@ import (
 	"mcim/tpm"
 )
 
-// image makes a card image with a profile of its own.
-func image(t *testing.T) (path string, p emul.Profile) {
+// image makes a card image with a profile of its own, and that IMSI with an MNC of
+// three digits, if it is not empty.
+func image(t *testing.T, imsi string) (path string, p emul.Profile) {
 	t.Helper()
 	p, err := emul.RandomProfile("usim")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if imsi != "" {
+		p.IMSI, p.MNCLength = imsi, 3
 	}
 	path = filepath.Join(t.TempDir(), "card.img")
 	c, err := emul.Open(path, &p)
@@ -40,7 +44,7 @@ func image(t *testing.T) (path string, p emul.Profile) {
 func TestPlanSpendsNothing(t *testing.T) {
 	t.Parallel()
 	ctx, spent := context.Background(), &world.Spent{}
-	path, profile := image(t)
+	path, profile := image(t, "")
 	before, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -100,8 +104,8 @@ func TestPlanNeeds(t *testing.T) {
 func TestReady(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	path, own := image(t)
-	_, other := image(t)
+	path, own := image(t, "")
+	_, other := image(t, "")
 	named := world.Config{Card: "emul:" + path, Allow: []string{own.ICCID}, Profile: &own}
 	for _, tt := range []struct {
 		name   string
@@ -125,6 +129,17 @@ func TestReady(t *testing.T) {
 			}
 		})
 	}
+	for imsi, want := range map[string]string{
+		"901700000012345": "", "001010000012345": "", "310260000012345": "",
+		"001020000012345": "which is that of sho-b", "999700000012345": "which is that of ro", "90170123": "must have 15",
+	} {
+		foreign := own
+		foreign.IMSI = imsi
+		err := ready(ctx, world.Config{Card: named.Card, Allow: named.Allow, Profile: &foreign}, false)
+		if (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("IMSI %s: %v, want %q", imsi, err, want)
+		}
+	}
 	f := facts{unknown: model.ErrUnknown}
 	if needs := f.needs(named, false); len(needs) != 2 {
 		t.Errorf("a card of another ICCID: %v", needs)
@@ -136,7 +151,7 @@ func TestReady(t *testing.T) {
 func TestNamedCard(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	path, profile := image(t)
+	path, profile := image(t, "310260123456789") // of a real network
 	c := world.Config{Card: "emul:" + path, Allow: []string{profile.ICCID}, Profile: &profile}
 	for range 2 {
 		result, err := (&Runner{Lab: c}).Run(ctx)

@@ -79,6 +79,10 @@ func (f facts) needs(c world.Config, known bool) []string {
 		list = append(list, "its present operator and its maker have to know its keys; add --profile FILE (mcim emulate -h tells the form)")
 	case c.Profile.ICCID != f.ICCID:
 		list = append(list, fmt.Sprintf("the profile is that of the card with ICCID %s, this one has %s; name the right --profile FILE", c.Profile.ICCID, f.ICCID))
+	default:
+		if err := world.CheckCard(*c.Profile); err != nil {
+			list = append(list, fmt.Sprintf("the card cannot be one of the lab's operator: %v; give it another IMSI first", err))
+		}
 	}
 	return list
 }

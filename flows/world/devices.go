@@ -30,6 +30,7 @@ type deviceState struct {
 	URI     string  `cbor:"uri"`      // of a TPM that the caller named
 	Roots   []byte  `cbor:"ek_roots"` // PEM: the TPM makers that were named with it
 	Card    string  `cbor:"card"`     // URI of a card that the caller named
+	Home    string  `cbor:"home"`     // PLMN of SHO-A
 	EKPin   []byte  `cbor:"ek_pin"`
 	Claimed bool    `cbor:"claimed"` // our range in it is ours
 	Range   handles `cbor:"range"`
@@ -105,6 +106,32 @@ func (w *World) makeCard() error {
 	return c.Close()
 }
 
+// cardPLMN is the network of the card while Create runs; empty otherwise.
+func (w *World) cardPLMN() string {
+	if w.profile == nil {
+		return ""
+	}
+	return PLMN(*w.profile)
+}
+
+// PLMN is MCC and MNC of a profile's IMSI.
+func PLMN(p emul.Profile) string {
+	return p.IMSI[:min(len(p.IMSI), 3+max(p.MNCLength, 2))]
+}
+
+// CheckCard says whether a card with that profile can be one of SHO-A.
+func CheckCard(p emul.Profile) error {
+	if len(p.IMSI) != 15 {
+		return fmt.Errorf("its IMSI has %d digits, and must have 15", len(p.IMSI))
+	}
+	for role, plmn := range testPLMNs {
+		if role != SHOA && strings.HasPrefix(p.IMSI, plmn) {
+			return fmt.Errorf("its IMSI is of the PLMN %s, which is that of %s in the lab", plmn, role)
+		}
+	}
+	return nil
+}
+
 // openTPM opens the machine's TPM: its EK verified and pinned, our range of
 // handles claimed, its boot measured.
 func (w *World) openTPM(ctx context.Context, machine *store.Store) error {
@@ -168,7 +195,7 @@ func (w *World) adoptTPM() (deviceState, error) {
 	}
 	r := w.TPM.Range()
 	return deviceState{
-		URI: w.config.TPM, Roots: roots, Card: w.config.Card, EKPin: ek.Pin(), Claimed: true,
+		URI: w.config.TPM, Roots: roots, Card: w.config.Card, Home: w.plmns[SHOA], EKPin: ek.Pin(), Claimed: true,
 		Range: handles{uint32(r.NV), r.NVCount, uint32(r.Persistent), r.PersistentCount},
 	}, nil
 }

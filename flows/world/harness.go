@@ -98,7 +98,7 @@ func (w *World) Supplied(ctx context.Context) (bool, error) {
 
 // Home is the role that is the home of an identity.
 func (w *World) Home(identity string) string {
-	for role, plmn := range plmns {
+	for role, plmn := range w.plmns {
 		if strings.HasPrefix(identity, plmn) {
 			return role
 		}
@@ -164,9 +164,16 @@ func otherKeys() (srk, dek []byte, err error) {
 	return srk, dek, err
 }
 
-// OpenOrCreate opens the lab in c.Dir, or makes it where there is none.
+// OpenOrCreate opens the lab in c.Dir, or makes it where there is none. One whose
+// making was cut is made anew: nothing can have been done in it yet.
 func OpenOrCreate(ctx context.Context, c Config) (*World, error) {
 	w, err := Open(ctx, c)
+	if errors.Is(err, ErrUnfinished) {
+		if _, err := Remove(ctx, c); err != nil {
+			return nil, err
+		}
+		return Create(ctx, c)
+	}
 	if errors.Is(err, store.ErrNoLab) {
 		return Create(ctx, c)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"mcim/card/trace"
 	"mcim/flows/store"
@@ -93,7 +94,9 @@ func TestLookAndRemove(t *testing.T) {
 	if err := w.Supplier.Prepare(w.Context(ctx)); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(w.Machine.Supply(w.Context(ctx)), w.Close()); err != nil {
+	err = w.Machine.Supply(w.Context(ctx))
+	_, oerr := w.Subscriber.First(ctx, w.Machine.Role(), SHOA, time.Time{})
+	if err := errors.Join(err, oerr, w.Close()); err != nil {
 		t.Fatal(err)
 	}
 	c.TPM = "" // the lab knows it
@@ -101,7 +104,7 @@ func TestLookAndRemove(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !s.Machine.Supplied || s.Machine.Subscribed || len(s.Operators) != 2 || len(s.Subscriptions) != 1 || len(s.Orders) != 0 {
+	if !s.Machine.Supplied || s.Machine.Subscribed || len(s.Operators) != 2 || len(s.Subscriptions) != 1 || len(s.Orders) != 1 {
 		t.Errorf("status %+v", s)
 	}
 	if err := LookTPM(ctx, c, &s); err != nil || len(s.TPM.Occupied) < 12 {

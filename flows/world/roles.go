@@ -95,13 +95,13 @@ func (w *World) startRoles(ctx context.Context) error {
 	}
 	weak := w.config.Weak
 	w.PVA = pva.New(pva.Config{NodeConfig: nodes[PVARole], Store: w.stores[PVARole], Supplier: SupplierRole, RO: RORole, AppraiseNothing: weak.AppraiseNothing})
-	w.VNO = vno.New(vno.Config{NodeConfig: nodes[VNORole], Homes: homes(), RO: RORole, FalseNetwork: w.config.Attack.FalseNetwork})
+	w.VNO = vno.New(vno.Config{NodeConfig: nodes[VNORole], Homes: w.homes(), RO: RORole, FalseNetwork: w.config.Attack.FalseNetwork})
 	w.Subscriber = subscriber.New(subscriber.Config{NodeConfig: nodes[SubscriberRole], Store: w.stores[SubscriberRole]})
 	w.later(w.Subscriber.Close)
 	started := []role{w.RO, w.Supplier, w.PVA, w.VNO}
 	for _, name := range []string{SHOA, SHOB} {
 		w.SHOs[name] = sho.New(sho.Config{
-			NodeConfig: nodes[name], Store: w.stores[name], PLMN: plmns[name], RO: RORole, PVA: PVARole, VNO: VNORole, Unbound: weak.unbound(),
+			NodeConfig: nodes[name], Store: w.stores[name], PLMN: w.plmns[name], RO: RORole, PVA: PVARole, VNO: VNORole, Unbound: weak.unbound(),
 		})
 		started = append(started, w.SHOs[name])
 	}
@@ -116,9 +116,9 @@ func (w *World) startRoles(ctx context.Context) error {
 }
 
 // homes is the role that knows the identities of each PLMN.
-func homes() map[string]string {
+func (w *World) homes() map[string]string {
 	m := map[string]string{}
-	for role, plmn := range plmns {
+	for role, plmn := range w.plmns {
 		m[plmn] = role
 	}
 	return m
@@ -132,7 +132,7 @@ func (w *World) makeRO(ctx context.Context, node wire.NodeConfig) error {
 		return err
 	}
 	w.RO = ro.New(ro.Config{
-		NodeConfig: node, Store: w.stores[RORole], Engine: e, PLMN: plmns[RORole], VNO: VNORole, PVA: PVARole, Carrier: w.carry,
+		NodeConfig: node, Store: w.stores[RORole], Engine: e, PLMN: w.plmns[RORole], VNO: VNORole, PVA: PVARole, Carrier: w.carry,
 	})
 	w.engine = e
 	w.later(e.Close)

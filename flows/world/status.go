@@ -1,6 +1,7 @@
 package world
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -99,6 +100,7 @@ func (w *World) look(ctx context.Context) (Status, error) {
 		return s, err
 	}
 	s.Card = known.Card
+	w.plmns[SHOA] = cmp.Or(known.Home, w.plmns[SHOA])
 	if known.Claimed {
 		s.TPM.URI, s.TPM.Range = w.tpmURI(known), known.Range.tpm().String()
 	}
@@ -134,12 +136,12 @@ func (w *World) lookOrders(ctx context.Context, s *Status) error {
 
 func (w *World) lookSubscriptions(ctx context.Context, s *Status) error {
 	for _, name := range []string{SHOA, SHOB} {
-		s.Operators = append(s.Operators, Operator{name, plmns[name]})
+		s.Operators = append(s.Operators, Operator{name, w.plmns[name]})
 		node, err := w.node(name)
 		if err != nil {
 			return err
 		}
-		list, err := sho.New(sho.Config{NodeConfig: node, Store: w.stores[name], PLMN: plmns[name], RO: RORole, PVA: PVARole, VNO: VNORole}).Subscriptions(ctx)
+		list, err := sho.New(sho.Config{NodeConfig: node, Store: w.stores[name], PLMN: w.plmns[name], RO: RORole, PVA: PVARole, VNO: VNORole}).Subscriptions(ctx)
 		if err != nil {
 			return err
 		}

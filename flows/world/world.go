@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 
@@ -97,6 +98,7 @@ type World struct {
 	lab     *store.Lab
 	engine  *engine.Engine // of the RO
 	serial  string
+	plmns   map[string]string       // by role
 	stores  map[string]*store.Store // by role
 	profile *emul.Profile           // of the card, while Create runs
 	log     measure.Log             // of this boot
@@ -120,9 +122,10 @@ const (
 // roleNames are the roles beside the machine.
 var roleNames = []string{SupplierRole, RORole, VNORole, PVARole, SubscriberRole, SHOA, SHOB}
 
-// plmns are the PLMNs of the home operators and of the provisional identities:
-// test networks (TS 23.003, MCC 001 and 999).
-var plmns = map[string]string{SHOA: "00101", SHOB: "00102", RORole: "99970"}
+// testPLMNs are the PLMNs of the home operators and of the provisional identities:
+// test networks (TS 23.003, MCC 001 and 999). SHO-A has that of the card where the
+// caller has named one of another network.
+var testPLMNs = map[string]string{SHOA: "00101", SHOB: "00102", RORole: "99970"}
 
 // ErrUnfinished says that the making of a lab was cut.
 var ErrUnfinished = errors.New("the lab was not made to its end: remove it with mcim lab remove, and make it again")
@@ -199,7 +202,7 @@ func newWorld(c Config, lab *store.Lab) *World {
 	c.Sinks = append([]trace.Sink{c.Meter}, c.Sinks...)
 	w := &World{
 		Meter: c.Meter, Directory: &wire.Directory{}, SHOs: map[string]*sho.SHO{},
-		config: c, lab: lab, serial: lab.Config.Machines[0], stores: map[string]*store.Store{},
+		config: c, lab: lab, serial: lab.Config.Machines[0], plmns: maps.Clone(testPLMNs), stores: map[string]*store.Store{},
 	}
 	w.later(lab.Close)
 	return w
@@ -256,6 +259,7 @@ func (w *World) openDevices(ctx context.Context) error {
 		return err
 	}
 	w.config.TPM, w.config.Card = cmp.Or(w.config.TPM, known.URI), cmp.Or(w.config.Card, known.Card)
+	w.plmns[SHOA] = cmp.Or(known.Home, w.cardPLMN(), w.plmns[SHOA])
 	if err := w.openTPM(ctx, w.stores[wire.MachineRole(w.serial)]); err != nil {
 		return err
 	}
