@@ -115,7 +115,7 @@ func (r *run) look(ctx context.Context) (*world.Status, error) {
 		return nil, nil
 	}
 	known, err := world.Look(ctx, r.lab)
-	if errors.Is(err, store.ErrNoLab) {
+	if errors.Is(err, store.ErrNoLab) || errors.Is(err, world.ErrUnfinished) {
 		return nil, nil
 	}
 	if err != nil {
@@ -141,7 +141,9 @@ const first = "P1"
 // takeUp finishes in a lab what was cut.
 func (r *run) takeUp(ctx context.Context, finish func(*world.World) error) error {
 	c := r.lab
-	c.Meter = r.meter
+	// The lab's own card needs no reader for this, and a process reaches one pcscd:
+	// that of the run that may follow.
+	c.Meter, c.InProcess = r.meter, true
 	w, err := world.Open(ctx, c)
 	if err != nil {
 		return err
