@@ -62,7 +62,7 @@ func runSetup(ctx context.Context, work string) error {
 			return err
 		}
 	}
-	setup, err := proc.Start(ctx, proc.Spec{Path: "swtpm_setup", Package: pkg, Dir: work, Forks: true, Args: []string{
+	setup, err := proc.Start(ctx, proc.Spec{Path: "swtpm_setup", Package: pkg, Dir: work, Env: []string{"TMPDIR=" + work}, Forks: true, Args: []string{
 		"--tpm2", "--tpmstate", filepath.Join(work, stateDir), "--config", filepath.Join(work, "setup.conf"),
 		"--create-ek-cert", "--create-platform-cert", "--lock-nvram", "--overwrite"}})
 	if err != nil {
