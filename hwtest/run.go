@@ -364,7 +364,7 @@ const probeTime = 5 * time.Second
 // failure a verdict.
 func (r *run) environment(ctx context.Context, c Case) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("interrupted in %s", c.ID)
+		return fmt.Errorf("%s was cut: %w", c.ID, ctx.Err())
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()

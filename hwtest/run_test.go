@@ -134,7 +134,7 @@ func TestInterrupt(t *testing.T) {
 	}
 	out := t.TempDir()
 	result, err := (&Runner{Lab: world.Config{InProcess: true}, Cases: cases, Out: out}).Run(ctx)
-	if err == nil || !strings.Contains(err.Error(), "interrupted in P2") || result == nil || result.Verdict != report.Fail {
+	if err == nil || !strings.Contains(err.Error(), "P2 was cut") || result == nil || result.Verdict != report.Fail {
 		t.Errorf("%v, %+v", err, result)
 	}
 	holds(t, out, reportFile, traceFile, pcapFile, logFile)
@@ -244,7 +244,7 @@ func TestCutLab(t *testing.T) {
 			cancel()
 		}
 	}}
-	if _, err := (&Runner{Lab: c, Cases: Suite()[:3]}).Run(ctx); err == nil || !strings.Contains(err.Error(), "interrupted in P4-P7") {
+	if _, err := (&Runner{Lab: c, Cases: Suite()[:3]}).Run(ctx); err == nil || !strings.Contains(err.Error(), "P4-P7 was cut") {
 		t.Fatalf("cut run: %v", err)
 	}
 	c.OnPoint = nil
