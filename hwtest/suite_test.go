@@ -25,13 +25,14 @@ var (
 	allowFlag   = flag.String("allow", "", "`ICCID` of the card that may be written")
 	profileFlag = flag.String("profile", "", "`FILE` with what the present operator and the maker of the card know of it")
 	rootsFlag   = flag.String("ek-roots", "", "PEM `FILE` with the certificates of the TPM makers that are trusted")
+	logFlag     = flag.String("boot-log", "", "`FILE` with the event log of the boot, where the TPM is not this machine's own")
 	update      = flag.Bool("update", false, "write the golden files")
 )
 
 // namedLab is the lab that the flags describe.
 func namedLab(t *testing.T) world.Config {
 	t.Helper()
-	c := world.Config{Command: "go test", Card: *cardFlag, TPM: *tpmFlag, EKRoots: *rootsFlag}
+	c := world.Config{Command: "go test", Card: *cardFlag, TPM: *tpmFlag, EKRoots: *rootsFlag, BootLog: *logFlag}
 	if *allowFlag != "" {
 		c.Allow = []string{*allowFlag}
 	}

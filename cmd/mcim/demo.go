@@ -25,13 +25,14 @@ type hardware struct {
 	Allow         []string `help:"ICCID of a card that may be written." placeholder:"ICCID"`
 	Profile       string   `help:"What the present operator and the maker of --card know of it: TOML as for mcim emulate." placeholder:"FILE"`
 	EKRoots       string   `name:"ek-roots" help:"PEM file with the certificates of the TPM makers that are trusted." placeholder:"FILE"`
+	BootLog       string   `name:"boot-log" help:"Event log of the machine's boot, where --tpm is not this machine's own." placeholder:"FILE"`
 	TakeOwnership string   `name:"take-ownership" help:"Let the TPM with this EK (hash as --dry-run prints it) be taken over." placeholder:"EKHASH"`
 }
 
 // config is the lab in dir on that hardware. Mistakes in flags and files are
 // usage errors.
 func (h hardware) config(dir, command string) (world.Config, error) {
-	c := world.Config{Dir: dir, Command: "mcim " + command, Card: h.Card, TPM: h.TPM, Allow: h.Allow, EKRoots: h.EKRoots}
+	c := world.Config{Dir: dir, Command: "mcim " + command, Card: h.Card, TPM: h.TPM, Allow: h.Allow, EKRoots: h.EKRoots, BootLog: h.BootLog}
 	if h.Profile != "" {
 		if h.Card == "" {
 			return c, usage(errors.New("--profile describes the card of --card URI: name that too"))
@@ -42,9 +43,12 @@ func (h hardware) config(dir, command string) (world.Config, error) {
 		}
 		c.Profile = &p
 	}
-	if h.EKRoots != "" {
-		if _, err := os.ReadFile(h.EKRoots); err != nil {
-			return c, usage(fmt.Errorf("--ek-roots: %w", err))
+	for flag, file := range map[string]string{"--ek-roots": h.EKRoots, "--boot-log": h.BootLog} {
+		if file == "" {
+			continue
+		}
+		if _, err := os.ReadFile(file); err != nil {
+			return c, usage(fmt.Errorf("%s: %w", flag, err))
 		}
 	}
 	pin, err := hex.DecodeString(h.TakeOwnership)
