@@ -121,7 +121,7 @@ func (m *Machine) useBearer(name string, restricted bool) error {
 func ask[Req, Resp any](ctx context.Context, m *Machine, role string, r wire.Route[Req, Resp], req Req) (Resp, error) {
 	var none Resp
 	if m.bearer == nil {
-		return none, wire.Errorf(wire.CodeUnavailable, "", "the machine has no bearer: attach first")
+		return none, errNoBearer()
 	}
 	addr, err := m.node.Directory().Address(role)
 	if err != nil {
@@ -130,6 +130,10 @@ func ask[Req, Resp any](ctx context.Context, m *Machine, role string, r wire.Rou
 	client := wire.NewClient(m.node.Identity, addr, role, wire.ClientOptions{Dial: m.bearer.Dial})
 	defer client.Close()
 	return r.Call(ctx, client, req)
+}
+
+func errNoBearer() error {
+	return wire.Errorf(wire.CodeUnavailable, "", "the machine is not attached to a network")
 }
 
 // contact is the machine's word to the RO (P4.1 to P4.3): where it is, by which

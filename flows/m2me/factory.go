@@ -229,7 +229,11 @@ func (m *Machine) takeCard(sealed []byte) error {
 	if err != nil {
 		return err
 	}
-	return m.seal(&cardSecrets{iccid: c.ICCID, pin1: secret.New(c.PIN1), adm1: secret.New(c.ADM1)})
+	return errors.Join(
+		m.mcims.Seal(sealedICCID, secret.New([]byte(c.ICCID))),
+		m.mcims.Seal(sealedPIN1, secret.New(c.PIN1)),
+		m.mcims.Seal(sealedADM1, secret.New(c.ADM1)),
+	)
 }
 
 // openTRE opens what Supply made.

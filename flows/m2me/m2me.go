@@ -5,9 +5,9 @@ import (
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
-	"mcim/apdu/secret"
 	"mcim/card"
 	"mcim/flows/store"
 	"mcim/flows/wire"
@@ -15,6 +15,7 @@ import (
 	"mcim/tpm/attest"
 	"mcim/tpm/ident"
 	"mcim/tpm/mcim"
+	"mcim/tpm/policy"
 )
 
 // Config is what a machine is made of.
@@ -41,10 +42,6 @@ type Config struct {
 	Card card.Card
 	// Allow lists the ICCIDs that may be written.
 	Allow []string
-	// DryRun sends the card nothing that writes or spends.
-	DryRun bool
-	// Budget bounds what is spent of the card; nil sets no bound.
-	Budget *card.Spent
 
 	// VNO and Supplier are role names.
 	VNO, Supplier string
@@ -57,7 +54,8 @@ type Config struct {
 	Weak mcim.Weakness
 }
 
-// Machine is the M2M equipment. Its requests are served one at a time.
+// Machine is the M2M equipment. What is asked of it, from the inside of this
+// process and over the wire, it does one after the other.
 type Machine struct {
 	config Config
 	role   string
@@ -69,16 +67,22 @@ type Machine struct {
 	issuers map[string]*ecdsa.PublicKey
 
 	mu         sync.Mutex
-	node       *wire.Node
+	on         bool
+	node       *wire.Node // since it was on for the first time
 	mcims      *mcim.Store
-	uicc       *UICC
-	bearer     *wire.Bearer
-	attached   string // identity
-	restricted bool
+	uicc       *inUICC      // nil without a card
+	bearer     *wire.Bearer // nil before the machine has attached
+	attached   string       // identity
+	restricted bool         // what attached is good for: the RO alone
 }
 
-// ErrNoSubscription says that there is nothing by which the machine could attach.
-var ErrNoSubscription = errors.New("the machine has no subscription and no provisional identity: it has to be supplied")
+// Errors of a machine.
+var (
+	// ErrOff: PowerOn was not called, or did not succeed.
+	ErrOff = errors.New("the machine is off: power it on first")
+	// ErrNoSubscription: there is nothing by which the machine could attach.
+	ErrNoSubscription = errors.New("the machine has no subscription and no provisional identity: it has to be supplied")
+)
 
 // useCard is the bucket that says by which placement the machine attaches, under
 // the key "placement".
@@ -105,15 +109,43 @@ func (m *Machine) point(ctx context.Context, what string) {
 
 // PowerOn starts the machine: it finishes what was cut, and attaches by its
 // operational subscription, or by its provisional identity where it has none
-// (P2). A machine that is powered on again after a crash also tells the RO where
-// it is now, which may wait for it.
+// (P2). A machine with a subscription also tells the RO where it is now, which may
+// wait for it. The error is a refusal at P2.1 where the platform is not the one
+// that was supplied: the TPM then gives no answer to any network.
 func (m *Machine) PowerOn(ctx context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if err := m.boot(ctx); err != nil {
 		return err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	ctx = m.node.Context(ctx)
+	err := m.connect(m.node.Context(ctx))
+	if errors.Is(err, policy.ErrRefused) {
+		return wire.Refuse("P2.1", "this is not the platform that was supplied, so the TPM answers no network (%w): boot the approved software", err)
+	}
+	return err
+}
+
+// boot opens the TRE and serves the machine's requests, if it is off.
+func (m *Machine) boot(ctx context.Context) error {
+	if m.on {
+		return nil
+	}
+	if err := m.openTRE(ctx); err != nil {
+		return err
+	}
+	if m.config.Card != nil {
+		m.uicc = &inUICC{session: card.NewSession(m.config.Card, card.Options{}), allow: m.config.Allow, release: m.mcims.Unseal}
+	}
+	m.node = wire.NewNode(m.config.NodeConfig)
+	m.handle()
+	if err := m.node.Start(ctx); err != nil {
+		return err
+	}
+	m.on = true
+	return nil
+}
+
+func (m *Machine) connect(ctx context.Context) error {
 	if err := m.finish(ctx); err != nil {
 		return err
 	}
@@ -131,11 +163,25 @@ func (m *Machine) PowerOn(ctx context.Context) error {
 	return err
 }
 
+// begin is the beginning of what is asked of the machine from outside of its
+// requests. The caller has the machine for itself until it calls end.
+func (m *Machine) begin() (end func(), err error) {
+	m.mu.Lock()
+	if !m.on {
+		m.mu.Unlock()
+		return nil, ErrOff
+	}
+	return m.mu.Unlock, nil
+}
+
 // Register contacts the RO over the restricted bearer (P4.1). Its answer names
 // the order that it starts with the machine.
 func (m *Machine) Register(ctx context.Context) (order string, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	end, err := m.begin()
+	if err != nil {
+		return "", err
+	}
+	defer end()
 	err = wire.Step(m.node.Context(ctx), "P4.1", m.role, m.ro, "contact at the address that the supplier set", func(ctx context.Context) error {
 		order, err = m.contact(ctx)
 		return err
@@ -143,45 +189,23 @@ func (m *Machine) Register(ctx context.Context) (order string, err error) {
 	return order, err
 }
 
-// boot opens the TRE and serves the machine's requests.
-func (m *Machine) boot(ctx context.Context) error {
-	if m.node != nil {
-		return nil
-	}
-	if err := m.openTRE(ctx); err != nil {
-		return err
-	}
-	m.node = wire.NewNode(m.config.NodeConfig)
-	m.handle()
-	if m.config.Card != nil {
-		m.uicc = &UICC{
-			session: card.NewSession(m.config.Card, card.Options{}),
-			allow:   m.config.Allow, dryRun: m.config.DryRun, budget: m.config.Budget,
-			release: m.cardSecrets,
-		}
-	}
-	return m.node.Start(ctx)
-}
-
 // access is the operational subscription that the machine attaches by, nil when
-// it has none.
+// it has none: the active MCIM of the TRE, else the UICC if it was switched to.
 func (m *Machine) access(ctx context.Context) (access, error) {
 	slots, err := m.mcims.Slots()
 	if err != nil {
 		return nil, err
 	}
+	if n := active(slots[:]); n != mcim.PCID {
+		return inTRE{m.mcims, n}, nil
+	}
 	placement, err := useCard.Get(ctx, m.store, "placement")
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, err
 	}
-	for n, slot := range slots {
-		if n != mcim.PCID && slot.State == mcim.Active && slot.Placement == mcim.InTRE {
-			return inTRE{m.mcims, n}, nil
-		}
-	}
 	if placement == wire.InUICC {
 		if m.uicc == nil {
-			return nil, wire.Refuse("", "the machine attaches by its UICC, but none is in it")
+			return nil, errNoUICC()
 		}
 		return m.uicc, nil
 	}
@@ -189,6 +213,12 @@ func (m *Machine) access(ctx context.Context) (access, error) {
 		return nil, ErrNoSubscription
 	}
 	return nil, nil
+}
+
+// active is the slot with the active operational MCIM, or that of the provisional
+// identity where there is none.
+func active(slots []mcim.Info) int {
+	return max(mcim.PCID, slices.IndexFunc(slots, func(s mcim.Info) bool { return s.Slot != mcim.PCID && s.State == mcim.Active }))
 }
 
 // bootstrap is P2: initial connectivity by the provisional identity.
@@ -213,11 +243,22 @@ func (m *Machine) bootstrap(ctx context.Context) error {
 // UseUICC lets the machine attach by the card in it from now on, an MCIM in the
 // TRE being INACTIVE (OR-7: several MCIMs, one of them active).
 func (m *Machine) UseUICC(ctx context.Context) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.uicc == nil {
-		return wire.Refuse("", "there is no UICC in the machine")
+	end, err := m.begin()
+	if err != nil {
+		return err
 	}
+	defer end()
+	if m.uicc == nil {
+		return errNoUICC()
+	}
+	if err := m.switchToUICC(ctx); err != nil {
+		return err
+	}
+	return m.attach(m.node.Context(ctx), operational, m.uicc)
+}
+
+// switchToUICC makes the UICC the one that counts: no MCIM of the TRE is active.
+func (m *Machine) switchToUICC(ctx context.Context) error {
 	slots, err := m.mcims.Slots()
 	if err != nil {
 		return err
@@ -225,15 +266,13 @@ func (m *Machine) UseUICC(ctx context.Context) error {
 	if err := useCard.Put(ctx, m.store, "placement", wire.InUICC); err != nil {
 		return err
 	}
-	for n, slot := range slots {
-		if n != mcim.PCID && slot.State == mcim.Active {
-			if err := m.mcims.Deactivate(n); err != nil {
-				return err
-			}
-		}
+	if n := active(slots[:]); n != mcim.PCID {
+		return m.mcims.Deactivate(n)
 	}
-	return m.attach(m.node.Context(ctx), operational, m.uicc)
+	return nil
 }
+
+func errNoUICC() error { return wire.Refuse("", "there is no UICC in the machine") }
 
 // quote gives the evidence of the machine's state (P5c.3, P5c.4), bound to the
 // nonce and to the very TLS session over which it was asked for.
@@ -263,44 +302,16 @@ func (m *Machine) quote(ctx context.Context, p wire.Peer, req wire.QuoteRequest)
 	return answer, err
 }
 
-// cardSecrets is the card's PIN1 and ADM1, as the TRE releases them.
-func (m *Machine) cardSecrets() (*cardSecrets, error) {
-	iccid, err := m.mcims.Unseal(sealedICCID)
-	if err != nil {
-		return nil, err
-	}
-	pin1, err := m.mcims.Unseal(sealedPIN1)
-	if err != nil {
-		return nil, err
-	}
-	adm1, err := m.mcims.Unseal(sealedADM1)
-	if err != nil {
-		return nil, err
-	}
-	return &cardSecrets{iccid: string(iccid.Reveal()), pin1: pin1, adm1: adm1}, nil
-}
-
-// Names under which the TRE seals what opens the card.
-const (
-	sealedICCID = "card-iccid"
-	sealedPIN1  = "card-pin1"
-	sealedADM1  = "card-adm1"
-)
-
-// seal keeps the card's secrets in the TRE (P1.7).
-func (m *Machine) seal(c *cardSecrets) error {
-	return errors.Join(
-		m.mcims.Seal(sealedICCID, secret.New([]byte(c.iccid))),
-		m.mcims.Seal(sealedPIN1, c.pin1),
-		m.mcims.Seal(sealedADM1, c.adm1),
-	)
-}
-
-// Close ends the machine's requests and gives back what it has open in the TPM.
+// Close turns the machine off: it ends its requests and gives back what it has
+// open in the TPM. It is safe to call twice, and PowerOn turns it on again.
 func (m *Machine) Close() error {
+	m.mu.Lock()
+	node, on := m.node, m.on
+	m.on, m.bearer = false, nil
+	m.mu.Unlock()
 	var err error
-	if m.node != nil {
-		err = m.node.Close()
+	if on {
+		err = node.Close() // waits for requests, which wait for the lock
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -51,13 +51,16 @@ func (m *Machine) Supplied(ctx context.Context) (bool, error) {
 // Placement is where the subscription is by which the machine attaches; empty for
 // one that has its provisional identity only. The machine must be powered on.
 func (m *Machine) Placement(ctx context.Context) (wire.Placement, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	end, err := m.begin()
+	if err != nil {
+		return "", err
+	}
+	defer end()
 	by, err := m.access(ctx)
 	switch by.(type) {
 	case inTRE:
 		return wire.InTRE, err
-	case *UICC:
+	case *inUICC:
 		return wire.InUICC, err
 	default:
 		return "", err
@@ -66,8 +69,11 @@ func (m *Machine) Placement(ctx context.Context) (wire.Placement, error) {
 
 // Holds says whether a slot of the TRE has the subscription of that IMSI.
 func (m *Machine) Holds(imsi string) (bool, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	end, err := m.begin()
+	if err != nil {
+		return false, err
+	}
+	defer end()
 	slots, err := m.mcims.Slots()
 	return slices.ContainsFunc(slots[:], func(s mcim.Info) bool { return s.IMSI == imsi }), err
 }
@@ -75,8 +81,14 @@ func (m *Machine) Holds(imsi string) (bool, error) {
 // Reach connects to a role over the machine's bearer and says nothing; the error
 // tells whether the bearer leads there.
 func (m *Machine) Reach(ctx context.Context, role string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	end, err := m.begin()
+	if err != nil {
+		return err
+	}
+	defer end()
+	if m.bearer == nil {
+		return errNoBearer()
+	}
 	addr, err := m.node.Directory().Address(role)
 	if err != nil {
 		return err
@@ -90,7 +102,12 @@ func (m *Machine) Reach(ctx context.Context, role string) error {
 
 // Request asks for service by any identity and leaves the challenge unanswered.
 func (m *Machine) Request(ctx context.Context, identity string) error {
-	_, err := wire.Ask(ctx, m.node.Contacts, m.config.VNO, wire.PathAttach, wire.AttachRequest{
+	end, err := m.begin()
+	if err != nil {
+		return err
+	}
+	defer end()
+	_, err = wire.Ask(ctx, m.node.Contacts, m.config.VNO, wire.PathAttach, wire.AttachRequest{
 		Identity: identity, Address: m.node.Server.Addr(),
 	})
 	return err
@@ -99,12 +116,15 @@ func (m *Machine) Request(ctx context.Context, identity string) error {
 // ChallengeCard lets the UICC answer a challenge. Errors are those of AKA:
 // aka.ErrMAC, *aka.SyncError.
 func (m *Machine) ChallengeCard(ctx context.Context, rand, autn [16]byte) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.uicc == nil {
-		return wire.Refuse("", "there is no UICC in the machine")
+	end, err := m.begin()
+	if err != nil {
+		return err
 	}
-	_, err := m.uicc.authenticate(ctx, rand, autn)
+	defer end()
+	if m.uicc == nil {
+		return errNoUICC()
+	}
+	_, err = m.uicc.authenticate(ctx, rand, autn)
 	return err
 }
 

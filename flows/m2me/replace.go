@@ -2,7 +2,6 @@ package m2me
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"mcim/apdu/uicc"
@@ -17,28 +16,62 @@ type intent struct {
 	File string `cbor:"file"`
 }
 
-// replaceFiles writes what the card does not have yet. A subscription of which
-// the TRE has forgotten the keys is in the card.
-func (m *Machine) replaceFiles(ctx context.Context, order string, d delivery) error {
-	if m.uicc == nil {
-		return wire.Refuse("", "there is no UICC in the machine")
+// replace writes the delivered subscription into the UICC (P8c.8). Each file has
+// its intent and outcome in the journal, so that a change that was begun is
+// always finished: by the next request, or by finish.
+func (m *Machine) replace(ctx context.Context, _ wire.Peer, req wire.OrderRequest) (wire.Empty, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, err := m.delivered(ctx, req.Order)
+	if err != nil {
+		return wire.Empty{}, err
 	}
-	sub, err := m.mcims.CardContent(d.Slot)
-	if errors.Is(err, mcim.ErrState) {
+	return wire.Empty{}, m.fill(ctx, req.Order, d)
+}
+
+// fill makes the UICC that of the order, if it is not already.
+func (m *Machine) fill(ctx context.Context, order string, d delivery) error {
+	switch {
+	case d.Placement != wire.InUICC:
+		return wire.Refuse("", "the order %s is for the TRE, not for a UICC", order)
+	case m.uicc == nil:
+		return errNoUICC()
+	case d.Card == filled:
 		return nil
 	}
+	if err := m.mustHold(d); err != nil {
+		return err
+	}
+	sub, err := m.mcims.CardContent(d.Slot)
 	if err != nil {
 		return err
 	}
 	if err := m.uicc.start(ctx); err != nil {
+		return m.uicc.lost(err)
+	}
+	if err := m.progress(ctx, order, &d, begun); err != nil {
 		return err
 	}
+	if err := m.fillFiles(ctx, order, d, sub); err != nil {
+		return m.uicc.lost(err)
+	}
+	return m.progress(ctx, order, &d, filled)
+}
+
+// progress notes how far the card has the order's subscription.
+func (m *Machine) progress(ctx context.Context, order string, d *delivery, p progress) error {
+	d.Card = p
+	return deliveries.Put(ctx, m.store, order, *d)
+}
+
+// fillFiles writes what the card does not have yet.
+func (m *Machine) fillFiles(ctx context.Context, order string, d delivery, sub *mcim.Subscription) error {
 	writes, err := m.uicc.writes(sub)
 	if err != nil {
 		return err
 	}
 	m.point(ctx, "VERIFY ADM1 intent")
-	if err := m.uicc.guard.Verify(ctx, uicc.RefADM1, m.uicc.secrets.adm1); err != nil {
+	if err := m.uicc.verify(ctx, uicc.RefADM1, sealedADM1); err != nil {
 		return err
 	}
 	m.point(ctx, "VERIFY ADM1 outcome")
@@ -73,47 +106,17 @@ func (m *Machine) write(ctx context.Context, order string, slot int, w write) er
 // subscription makes no sense without the rest (SR-18: either the old one works
 // or the new one).
 func (m *Machine) finish(ctx context.Context) error {
-	slots, err := m.mcims.Slots()
-	if err != nil {
-		return err
-	}
 	orders, err := deliveries.List(ctx, m.store)
 	if err != nil {
 		return err
 	}
 	for _, e := range orders {
-		slot := slots[e.Value.Slot]
-		if e.Value.Placement != wire.InUICC || slot.State != mcim.Installed || slot.PackageID != e.Value.Package {
+		if e.Value.Card != begun {
 			continue
 		}
-		begun, err := m.begun(ctx, e.Key)
-		if err != nil {
-			return err
-		}
-		if begun {
-			if err := m.replaceFiles(ctx, e.Key, e.Value); err != nil {
-				return err
-			}
+		if err := m.fill(ctx, e.Key, e.Value); err != nil {
+			return fmt.Errorf("the change of the UICC that was cut: %w", err)
 		}
 	}
 	return nil
-}
-
-// begun says whether the card has anything of the order's subscription.
-func (m *Machine) begun(ctx context.Context, order string) (bool, error) {
-	sub := order + "/P8c.8/key file" // the first write
-	_, err := store.Result[wire.Empty](ctx, m.store, sub)
-	if err == nil {
-		return true, nil
-	}
-	if !errors.Is(err, store.ErrNotFound) {
-		return false, err
-	}
-	pending, err := store.Pending(ctx, m.store)
-	for _, key := range pending {
-		if key == sub {
-			return true, nil
-		}
-	}
-	return false, err
 }

@@ -9,6 +9,7 @@ import (
 	"mcim/flows/store"
 	"mcim/flows/wire"
 	"mcim/tpm/mcim"
+	"mcim/tpm/policy"
 )
 
 // delivery is what the machine keeps of an order whose package it has taken.
@@ -16,10 +17,44 @@ type delivery struct {
 	Slot      int            `cbor:"slot"`
 	Placement wire.Placement `cbor:"placement"`
 	Package   string         `cbor:"package"` // id
+	Card      progress       `cbor:"card"`
 }
+
+// progress is how far the UICC has what was delivered for it.
+type progress string
+
+const (
+	untouched progress = ""
+	begun     progress = "begun"
+	filled    progress = "filled"
+)
 
 // deliveries is by order.
 const deliveries store.Bucket[delivery] = "delivery"
+
+// delivered is what an order has brought.
+func (m *Machine) delivered(ctx context.Context, order string) (delivery, error) {
+	d, err := deliveries.Get(ctx, m.store, order)
+	if errors.Is(err, store.ErrNotFound) {
+		return d, wire.Errorf(wire.CodeNotFound, "", "no package was delivered for the order %s", order)
+	}
+	return d, err
+}
+
+// holds says whether the package of a delivery is still in its slot.
+func (m *Machine) holds(d delivery) (bool, error) {
+	slots, err := m.mcims.Slots()
+	return err == nil && slots[d.Slot].PackageID == d.Package, err
+}
+
+// mustHold refuses a delivery whose package is not in its slot any more.
+func (m *Machine) mustHold(d delivery) error {
+	held, err := m.holds(d)
+	if err == nil && !held {
+		err = wire.Refuse("", "slot %d of the TRE does not have the package of that order any more", d.Slot)
+	}
+	return err
+}
 
 // handle registers what the RO and the visited network may ask of the machine.
 func (m *Machine) handle() {
@@ -136,6 +171,13 @@ func (m *Machine) note(ctx context.Context, req wire.PackageMessage) error {
 		return err
 	}
 	slot := slots[p.Header.Slot]
+	known, err := deliveries.Get(ctx, m.store, req.Order)
+	if err == nil && known.Package == slot.PackageID {
+		return nil // it is delivered again
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
 	if slot.State != mcim.Installed {
 		return fmt.Errorf("%w: slot %d is %s after the installation", mcim.ErrState, slot.Slot, slot.State)
 	}
@@ -151,12 +193,15 @@ func (m *Machine) note(ctx context.Context, req wire.PackageMessage) error {
 func (m *Machine) activate(ctx context.Context, _ wire.Peer, req wire.OrderRequest) (wire.Empty, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	d, err := deliveries.Get(ctx, m.store, req.Order)
+	d, err := m.delivered(ctx, req.Order)
 	if err != nil {
-		return wire.Empty{}, fmt.Errorf("no package was delivered for this order: %w", err)
+		return wire.Empty{}, err
 	}
 	if d.Placement == wire.InUICC {
 		return wire.Empty{}, m.activateUICC(ctx, d)
+	}
+	if err := m.mustHold(d); err != nil {
+		return wire.Empty{}, err
 	}
 	err = wire.Step(ctx, "P7.1", m.role, m.role, "MCIM becomes ACTIVE, the context of before is left", func(ctx context.Context) error {
 		m.point(ctx, "activate intent")
@@ -170,13 +215,17 @@ func (m *Machine) activate(ctx context.Context, _ wire.Peer, req wire.OrderReque
 }
 
 // activateUICC resets the card and attaches by it: the AKA with the new key is
-// the proof that the change arrived. Only then does the TRE forget the keys.
+// the proof that the change arrived. From then on the subscription is in the card
+// alone, and the slot that it came through is free again.
 func (m *Machine) activateUICC(ctx context.Context, d delivery) error {
-	if m.uicc == nil {
-		return wire.Refuse("", "there is no UICC in the machine")
+	switch {
+	case m.uicc == nil:
+		return errNoUICC()
+	case d.Card != filled:
+		return wire.Refuse("", "the UICC does not have the subscription of that order yet")
 	}
 	err := wire.Step(ctx, "P7.1", m.role, m.role, "UICC is reset, the context of before is left", func(context.Context) error {
-		m.uicc.reset()
+		m.uicc.open = false
 		return nil
 	})
 	if err != nil {
@@ -185,26 +234,39 @@ func (m *Machine) activateUICC(ctx context.Context, d delivery) error {
 	if err := m.attach(ctx, operational, m.uicc); err != nil {
 		return err
 	}
-	m.point(ctx, "activate intent")
-	defer m.point(ctx, "activate outcome")
-	return m.mcims.Activate(d.Slot)
+	if err := m.switchToUICC(ctx); err != nil {
+		return err
+	}
+	if held, err := m.holds(d); err != nil || !held { // not held: forgotten before
+		return err
+	}
+	m.point(ctx, "forget intent")
+	defer m.point(ctx, "forget outcome")
+	_, err = m.mcims.Erase(d.Slot, nil)
+	return err
 }
 
-// erase deletes an MCIM or the provisional identity (P7.5, P8a.13); the receipt
-// is the epoch counter, certified.
+// erase deletes what a slot has in the epoch of the request: an MCIM or the
+// provisional identity (P7.5, P8a.13). The proof is the epoch counter, certified.
+// A slot that has moved on since is left alone: what was in it is gone, and what
+// is in it now is not meant.
 func (m *Machine) erase(ctx context.Context, _ wire.Peer, req wire.DeleteRequest) (wire.ProofMessage, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var answer wire.ProofMessage
-	slots, err := m.mcims.Slots()
+	if req.Slot < 0 || req.Slot >= mcim.SlotCount {
+		return answer, wire.Refuse("", "the TRE has no slot %d", req.Slot)
+	}
+	target, err := m.mcims.Target(req.Slot)
 	if err != nil {
 		return answer, err
 	}
-	if req.Slot < 0 || req.Slot >= len(slots) {
-		return answer, wire.Refuse("", "the TRE has no slot %d", req.Slot)
+	if target.Epoch > req.Epoch {
+		answer.Proof, err = m.proof(req.Slot, req.Nonce)
+		return answer, err
 	}
-	if req.Slot != mcim.PCID && slots[req.Slot].State == mcim.Active {
-		return answer, wire.Refuse("", "slot %d has the active MCIM: switch to another one first", req.Slot)
+	if err := m.mayErase(req.Slot); err != nil {
+		return answer, err
 	}
 	m.point(ctx, "erase intent")
 	proof, err := m.mcims.Erase(req.Slot, req.Nonce)
@@ -216,16 +278,19 @@ func (m *Machine) erase(ctx context.Context, _ wire.Peer, req wire.DeleteRequest
 	return answer, err
 }
 
-// replace writes the delivered subscription into the UICC (P8c.8). Each file has
-// its intent and outcome in the journal; one that was cut in between is written
-// again, which the guard proves by reading back, so that a change that was begun
-// is always finished.
-func (m *Machine) replace(ctx context.Context, _ wire.Peer, req wire.OrderRequest) (wire.Empty, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	d, err := deliveries.Get(ctx, m.store, req.Order)
-	if err != nil {
-		return wire.Empty{}, fmt.Errorf("no package was delivered for this order: %w", err)
+// mayErase refuses to erase what the machine attaches by. What the TPM does not
+// release any more may always go.
+func (m *Machine) mayErase(slot int) error {
+	slots, err := m.mcims.Slots()
+	switch {
+	case errors.Is(err, policy.ErrRefused):
+		return nil
+	case err != nil:
+		return err
+	case slot == mcim.PCID && m.restricted:
+		return wire.Refuse("", "the machine has no other way to a network than its provisional identity")
+	case slot != mcim.PCID && slots[slot].State == mcim.Active:
+		return wire.Refuse("", "slot %d has the active MCIM: switch to another one first", slot)
 	}
-	return wire.Empty{}, m.replaceFiles(ctx, req.Order, d)
+	return nil
 }

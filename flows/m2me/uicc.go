@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"mcim/apdu"
 	"mcim/apdu/secret"
@@ -12,6 +13,7 @@ import (
 	"mcim/card"
 	"mcim/card/aka"
 	"mcim/card/model"
+	"mcim/flows/wire"
 	"mcim/tpm/mcim"
 )
 
@@ -19,30 +21,42 @@ import (
 // supplier put into it.
 var ErrForeignCard = errors.New("another card than the one supplied with the machine")
 
-// UICC is the card in the machine's reader, with the secrets that open it: the
-// TRE holds them, and releases them only while the platform is in its approved
-// state.
-type UICC struct {
-	card    card.Card
+// Names under which the TRE seals what opens the card (P1.7).
+const (
+	sealedICCID = "card-iccid"
+	sealedPIN1  = "card-pin1"
+	sealedADM1  = "card-adm1"
+)
+
+// inUICC is the card in the machine's reader. What opens it is kept nowhere but
+// in the TRE, which releases it for each use, while the platform is in its
+// approved state.
+type inUICC struct {
 	session *card.Session
 	allow   []string
 	dryRun  bool
-	budget  *card.Spent
-	release func() (*cardSecrets, error)
+	release func(name string) (secret.Bytes, error)
 	guard   *card.Guard
-	secrets *cardSecrets
-	open    bool // the USIM answers: PIN1 was verified since the last reset
+	open    bool // PIN1 was verified since the last reset
 }
 
-// cardSecrets are wire.CardSecrets after their way into the TPM and out again.
-type cardSecrets struct {
-	iccid      string
-	pin1, adm1 secret.Bytes // 8 bytes each
+// lost tells a card that is gone from one that refuses: the first comes back, and
+// what was asked of it can be asked again. Whatever went wrong, the next use
+// starts with a reset.
+func (u *inUICC) lost(err error) error {
+	if err == nil {
+		return nil
+	}
+	u.open = false
+	if errors.Is(err, card.ErrRemoved) || errors.Is(err, card.ErrTimeout) {
+		return wire.Errorf(wire.CodeUnavailable, "", "UICC: %w: put the machine's card back and power the machine on", err)
+	}
+	return err
 }
 
 // start resets the card, makes sure that it is the supplied one, and verifies
 // PIN1, which no person enters (TR 22.868, 5.2.2: the device holds it).
-func (u *UICC) start(ctx context.Context) error {
+func (u *inUICC) start(ctx context.Context) error {
 	if u.open {
 		return nil
 	}
@@ -50,52 +64,55 @@ func (u *UICC) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if u.secrets == nil {
-		if u.secrets, err = u.release(); err != nil {
-			return fmt.Errorf("the TRE does not release the card's PIN: %w", err)
-		}
-	}
-	u.guard = card.NewGuard(u.session, card.GuardConfig{ATR: atr, Allow: u.allow, DryRun: u.dryRun, Budget: u.left()})
-	raw, err := u.session.ReadFile(ctx, card.InMF(uicc.FIDEFICCID))
-	if err != nil {
+	u.guard = card.NewGuard(u.session, card.GuardConfig{ATR: atr, Allow: u.allow, DryRun: u.dryRun})
+	if err := u.recognise(ctx); err != nil {
 		return err
-	}
-	iccid, err := uicc.DecodeICCID(raw)
-	if err != nil {
-		return err
-	}
-	if iccid != u.secrets.iccid {
-		return fmt.Errorf("%w: ICCID %s, supplied was %s: no PIN is given to it; put the right card back", ErrForeignCard, iccid, u.secrets.iccid)
 	}
 	if _, err := u.session.Select(ctx, card.InApp(usim.AIDPrefix())); err != nil {
 		return err
 	}
-	if err := u.guard.Verify(ctx, uicc.RefPIN1, u.secrets.pin1); err != nil {
+	if err := u.verify(ctx, uicc.RefPIN1, sealedPIN1); err != nil {
 		return err
 	}
 	u.open = true
 	return nil
 }
 
-// left is what remains of the budget for a new guard.
-func (u *UICC) left() *card.Spent {
-	if u.budget == nil || u.guard == nil {
-		return u.budget
+// recognise refuses every card but the supplied one, before it gets a PIN.
+func (u *inUICC) recognise(ctx context.Context) error {
+	iccid, err := u.session.ICCID(ctx)
+	if err != nil {
+		return err
 	}
-	spent := u.guard.Spent()
-	u.budget = &card.Spent{
-		PINTries: u.budget.PINTries - spent.PINTries,
-		Writes:   u.budget.Writes - spent.Writes,
-		Auths:    u.budget.Auths - spent.Auths,
+	supplied, err := u.release(sealedICCID)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: ICCID %s, and none was supplied: no PIN is given to it", ErrForeignCard, iccid)
 	}
-	return u.budget
+	if err != nil {
+		return fmt.Errorf("the TRE does not say which card is the machine's: %w", err)
+	}
+	if want := string(supplied.Reveal()); iccid != want {
+		return fmt.Errorf("%w: ICCID %s, supplied was %s: no PIN is given to it; put the right card back", ErrForeignCard, iccid, want)
+	}
+	return nil
 }
 
-// reset makes the next use start the card anew.
-func (u *UICC) reset() { u.open = false }
+// verify presents a code that the TRE releases.
+func (u *inUICC) verify(ctx context.Context, ref byte, name string) error {
+	code, err := u.release(name)
+	if err != nil {
+		return fmt.Errorf("the TRE does not release the card's code: %w", err)
+	}
+	return u.guard.Verify(ctx, ref, code)
+}
 
 // identity reads EF.IMSI.
-func (u *UICC) identity(ctx context.Context) (string, error) {
+func (u *inUICC) identity(ctx context.Context) (string, error) {
+	imsi, err := u.readIMSI(ctx)
+	return imsi, u.lost(err)
+}
+
+func (u *inUICC) readIMSI(ctx context.Context) (string, error) {
 	if err := u.start(ctx); err != nil {
 		return "", err
 	}
@@ -109,33 +126,38 @@ func (u *UICC) identity(ctx context.Context) (string, error) {
 
 // authenticate lets the card answer a challenge in the 3G context (TS 31.102,
 // 7.1.2). Errors are those of the MCIM in the TRE: aka.ErrMAC, *aka.SyncError.
-func (u *UICC) authenticate(ctx context.Context, rand, autn [16]byte) (aka.Result, error) {
-	var result aka.Result
+func (u *inUICC) authenticate(ctx context.Context, rand, autn [16]byte) (aka.Result, error) {
 	if err := u.start(ctx); err != nil {
-		return result, err
+		return aka.Result{}, u.lost(err)
 	}
 	response, err := u.guard.Authenticate(ctx, usim.AIDPrefix(), usim.Authenticate{RAND: rand, AUTN: autn})
-	switch {
-	case err != nil:
-		return result, err
-	case response.SW == apdu.SWAuthenticationMAC:
-		return result, fmt.Errorf("%w (status word %s)", aka.ErrMAC, response.SW)
-	case !response.SW.OK():
-		return result, &card.CommandError{Command: "AUTHENTICATE", SW: response.SW}
+	if err != nil {
+		return aka.Result{}, u.lost(err)
+	}
+	if !response.SW.OK() && response.SW != apdu.SWAuthenticationMAC {
+		return aka.Result{}, u.lost(&card.CommandError{Command: "AUTHENTICATE", SW: response.SW})
+	}
+	return result(response)
+}
+
+// result reads the card's answer to a challenge.
+func result(response apdu.Response) (r aka.Result, err error) {
+	if response.SW == apdu.SWAuthenticationMAC {
+		return r, fmt.Errorf("%w: %w", aka.ErrMAC, response.SW)
 	}
 	answer, err := usim.ParseAuthenticate(response.Data)
 	if err != nil {
-		return result, err
+		return r, err
 	}
 	if answer.AUTS != nil {
-		return result, &aka.SyncError{AUTS: *answer.AUTS, Reason: errors.New("the card does not accept the SQN")}
+		return r, &aka.SyncError{AUTS: *answer.AUTS, Reason: errors.New("the card does not accept the SQN")}
 	}
-	if len(answer.RES) != len(result.RES) {
-		return result, fmt.Errorf("the card answers with a RES of %d bytes, want %d", len(answer.RES), len(result.RES))
+	if len(answer.RES) != len(r.RES) {
+		return r, fmt.Errorf("the card answers with a RES of %d bytes, want %d", len(answer.RES), len(r.RES))
 	}
-	copy(result.RES[:], answer.RES)
-	result.CK, result.IK = answer.CK, answer.IK
-	return result, nil
+	copy(r.RES[:], answer.RES)
+	r.CK, r.IK = answer.CK, answer.IK
+	return r, nil
 }
 
 // write is one change of P8c.8: the file and how to write it.
@@ -147,7 +169,7 @@ type write struct {
 // writes is what P8c.8 changes in the card, in this order: the keys first, since
 // with the new IMSI and the old K the card would ask a network that does not
 // know it, then the identity, then what the old network left behind.
-func (u *UICC) writes(sub *mcim.Subscription) ([]write, error) {
+func (u *inUICC) writes(sub *mcim.Subscription) ([]write, error) {
 	imsi, err := usim.IMSI(sub.IMSI).Encode()
 	if err != nil {
 		return nil, err
@@ -167,7 +189,7 @@ func (u *UICC) writes(sub *mcim.Subscription) ([]write, error) {
 
 // cleared is the LOCI family and the keys of the old subscription, at the values
 // of a USIM that was never attached.
-func (u *UICC) cleared() ([]write, error) {
+func (u *inUICC) cleared() ([]write, error) {
 	loci, err1 := usim.DefaultLOCI().Encode()
 	psloci, err2 := usim.DefaultPSLOCI().Encode()
 	epsloci, err3 := usim.DefaultEPSLOCI().Encode()
@@ -181,14 +203,14 @@ func (u *UICC) cleared() ([]write, error) {
 	}, errors.Join(err1, err2, err3)
 }
 
-func (u *UICC) file(name string, fid uint16, data []byte) write {
+func (u *inUICC) file(name string, fid uint16, data []byte) write {
 	return write{name, func(ctx context.Context) error {
 		return u.guard.UpdateBinary(ctx, card.InApp(usim.AIDPrefix(), fid), 0, data)
 	}}
 }
 
 // unused fills a file, as long as the card has it, with FF.
-func (u *UICC) unused(name string, fid uint16) write {
+func (u *inUICC) unused(name string, fid uint16) write {
 	return write{name, func(ctx context.Context) error {
 		file := card.InApp(usim.AIDPrefix(), fid)
 		fcp, err := u.session.Select(ctx, file)

@@ -94,12 +94,12 @@ func (r *RO) changeInUICC(w *work) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if err := w.do("P8c.8", machine, "replace IMSI and keys in the UICC", w.replace); err != nil {
+	if err := w.do("P8c.8", machine, "replace IMSI and keys in the UICC", w.insist("P8c.8", w.replace)); err != nil {
 		return Result{}, err
 	}
-	err = w.do("P8c.9", machine, "reset, attach with the new IMSI, close the old subscription", func(ctx context.Context) error {
+	err = w.do("P8c.9", machine, "reset, attach with the new IMSI, close the old subscription", w.insist("P8c.9", func(ctx context.Context) error {
 		return w.switchUICC(ctx, held)
-	})
+	}))
 	return d.result(), err
 }
 

@@ -247,17 +247,23 @@ type erasure struct {
 }
 
 // erase has the TRE erase a slot that was in epoch before (P7.5, P8a.13), and
-// checks its proof.
+// checks its proof. Of the provisional identity the operator knows the epoch from
+// the supplier, which is also the least that any slot can be in.
 func (w *work) erase(ctx context.Context, slot int, before uint64) (e erasure, err error) {
+	p, err := w.known(ctx)
+	if err != nil {
+		return e, err
+	}
+	before = max(before, p.Slots[slot].Epoch)
 	if e.Nonce, err = w.node.Bytes(32); err != nil {
 		return e, err
 	}
-	answer, err := tell(ctx, w, wire.PathDelete, wire.DeleteRequest{Order: w.Order, Slot: slot, Nonce: e.Nonce})
+	answer, err := tell(ctx, w, wire.PathDelete, wire.DeleteRequest{Order: w.Order, Slot: slot, Epoch: before, Nonce: e.Nonce})
 	if err != nil {
 		return e, err
 	}
 	e.Proof = answer.Proof
-	if err := w.proven(ctx, slot, before, e); err != nil {
+	if err := proven(p, slot, before, e); err != nil {
 		return e, err
 	}
 	return e, w.record(ctx, "erasure", e.Proof)

@@ -146,6 +146,7 @@ func (r *RO) contact(ctx context.Context, p wire.Peer, req wire.ContactRequest) 
 		if err := r.drf.met(ctx, p, req); err != nil {
 			return wire.ContactAnswer{}, err
 		}
+		r.patience.heard(p.Role)
 		j, err := r.drf.lookUp(ctx, p.Role)
 		return wire.ContactAnswer{Order: j.Order}, err
 	}

@@ -33,19 +33,18 @@ func (w *work) platform(signed wire.Signed[wire.Platform]) (wire.Platform, error
 	return p, nil
 }
 
-// proven checks that the epoch counter of a slot has moved on from before: what
-// was in the slot then, the TPM uses no more.
-// Of the provisional identity the operator knows the epoch from the supplier,
-// which is also the least that any slot can be in.
-func (w *work) proven(ctx context.Context, slot int, before uint64, e erasure) error {
+// known is the statement that know has kept.
+func (w *work) known(ctx context.Context) (wire.Platform, error) {
 	signed, err := platforms.Get(ctx, w.ro.store, w.Mandate.Machine)
 	if err != nil {
-		return err
+		return wire.Platform{}, err
 	}
-	p, err := w.platform(signed)
-	if err != nil {
-		return err
-	}
+	return w.platform(signed)
+}
+
+// proven checks that the epoch counter of a slot of the machine has moved on from
+// before: what was in the slot then, the TPM uses no more.
+func proven(p wire.Platform, slot int, before uint64, e erasure) error {
 	counter, ok := p.Slots[slot]
 	if !ok {
 		return wire.Refuse("", "%s has no slot %d", p.Machine, slot)
@@ -58,7 +57,7 @@ func (w *work) proven(ctx context.Context, slot int, before uint64, e erasure) e
 	if err != nil {
 		return wire.Refuse("", "proof of erasure: %w", err)
 	}
-	if epoch <= max(before, counter.Epoch) {
+	if epoch <= before {
 		return wire.Refuse("", "proof of erasure: slot %d is still in epoch %d, in which the TPM uses the key", slot, epoch)
 	}
 	return nil

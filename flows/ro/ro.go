@@ -52,6 +52,8 @@ type RO struct {
 	drf  drf
 	dpf  dpf
 
+	patience *patience
+
 	first, changeTRE, changeUICC engine.Procedure[job, Result]
 
 	mu       sync.Mutex
@@ -70,7 +72,7 @@ func New(c Config) *RO {
 	}
 	node := wire.NewNode(c.NodeConfig)
 	centre := auc.New(c.Store, node.Rand)
-	r := &RO{node: node, config: c, store: c.Store, engine: c.Engine}
+	r := &RO{node: node, config: c, store: c.Store, engine: c.Engine, patience: newPatience()}
 	r.ccif = ccif{node, c.Store, centre, c.PLMN, c.Validity, c.Quarantine}
 	r.icf = icf{node, c.Store, centre}
 	r.drf = drf{node, c.Store}
@@ -156,12 +158,14 @@ func (r *RO) begin(ctx context.Context, j job) error {
 
 // Wait waits for an order's end. A first provisioning begins when the machine
 // comes, so Wait may come first. The error is a *wire.Error with the step at
-// which the order ended, or that of ctx.
+// which the order ended, or at which it waits for its machine; or that of ctx.
 func (r *RO) Wait(ctx context.Context, order string) (Result, error) {
 	o, err := orders.Get(ctx, r.store, order)
 	if err != nil {
 		return Result{}, wire.Errorf(wire.CodeNotFound, "", "no order %s: %w", order, err)
 	}
+	ctx, cancel := r.patience.watch(ctx, order)
+	defer cancel()
 	procedure, tick := r.procedure(o.job(order)), time.NewTicker(5*time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -171,7 +175,7 @@ func (r *RO) Wait(ctx context.Context, order string) (Result, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return Result{}, ctx.Err()
+			return Result{}, context.Cause(ctx)
 		case <-tick.C:
 		}
 	}
@@ -211,7 +215,8 @@ func (r *RO) Pending(ctx context.Context) ([]Pending, error) {
 }
 
 // Settle waits until no order runs any more; those that wait for their machine
-// do not run. How an order ended, Wait tells.
+// to begin do not run. How an order ended, Wait tells. The error is that of Wait
+// for an order that waits for its machine in the middle.
 func (r *RO) Settle(ctx context.Context) error {
 	for {
 		running, err := r.engine.Pending(ctx)
@@ -220,7 +225,7 @@ func (r *RO) Settle(ctx context.Context) error {
 		}
 		for _, p := range running {
 			_, err := r.Wait(ctx, p.ID)
-			if ctx.Err() != nil || errors.Is(err, engine.ErrInterrupted) || errors.Is(err, wire.ErrNotFound) {
+			if ctx.Err() != nil || r.patience.waits(p.ID) || errors.Is(err, engine.ErrInterrupted) || errors.Is(err, wire.ErrNotFound) {
 				return err
 			}
 		}

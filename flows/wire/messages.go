@@ -469,6 +469,7 @@ type LiveAnswer struct {
 type DeleteRequest struct {
 	Order string `cbor:"order"`
 	Slot  int    `cbor:"slot"`
+	Epoch uint64 `cbor:"epoch"` // of the slot with that MCIM; a slot that has moved on only proves it
 	Nonce []byte `cbor:"nonce"` // the RO's, 32 bytes
 }
 

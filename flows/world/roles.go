@@ -154,7 +154,7 @@ func (w *World) makeMachine(ctx context.Context, node wire.NodeConfig) {
 	role := wire.MachineRole(w.serial)
 	w.Machine = m2me.New(m2me.Config{
 		NodeConfig: node, Serial: w.serial, Dir: w.lab.Path("roles", role), Store: w.stores[role],
-		TPM: w.TPM, Log: w.log.Bytes(), Build: build, Card: w.tapped, Allow: w.allowed(ctx), DryRun: w.config.DryRun,
+		TPM: w.TPM, Log: w.log.Bytes(), Build: build, Card: w.tapped, Allow: w.allowed(ctx),
 		VNO: VNORole, Supplier: SupplierRole, OnPoint: w.config.OnPoint, Weak: w.config.Weak.tre(),
 	})
 	w.later(w.Machine.Close)

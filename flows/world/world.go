@@ -58,8 +58,6 @@ type Config struct {
 	// EKRoots is a PEM file with the certificates of TPM makers that are trusted;
 	// empty trusts the lab's swtpm alone.
 	EKRoots string
-	// DryRun sends the card nothing that writes or spends.
-	DryRun bool
 
 	// Meter counts, and tells of each step; nil is one that tells nobody.
 	Meter *Meter
