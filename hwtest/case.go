@@ -87,7 +87,7 @@ func Suite() []Case {
 			// PIN1 at each of two resets, ADM1 once; one AUTHENTICATE to attach by the old
 			// subscription, one by the new one, one of the proof, and one more where the
 			// card asks for resynchronisation.
-			Spends: world.Spend{PINTries: 3, Auths: 4, CardWrites: 9, NVWrites: 4},
+			Spends: world.Spend{PINTries: 3, Auths: 4, CardWrites: 9, NVWrites: 5},
 			Frees:  world.Spend{PINTries: 2, CardWrites: 9},
 			run:    (*flows.Run).ChangeInUICC,
 		},
