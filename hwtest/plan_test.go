@@ -155,7 +155,7 @@ func TestNamedCard(t *testing.T) {
 	c := world.Config{Card: "emul:" + path, Allow: []string{profile.ICCID}, Profile: &profile}
 	for range 2 {
 		result, err := (&Runner{Lab: c}).Run(ctx)
-		if err != nil || result.Verdict != "pass" {
+		if err != nil || result.Verdict != "pass" || !result.Environment.Restored {
 			t.Fatalf("%v, %+v", err, result)
 		}
 	}

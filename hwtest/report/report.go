@@ -59,8 +59,9 @@ type Negative struct {
 
 // Environment is what the run stood on.
 type Environment struct {
-	Before      []string `json:"before,omitempty"`     // cases that the lab had behind it
-	GivenBack   int      `json:"given_back,omitempty"` // NV indices and handles that the TPM has back
+	Before      []string `json:"before,omitempty"`        // cases that the lab had behind it
+	Restored    bool     `json:"card_restored,omitempty"` // the card has its subscription of before
+	GivenBack   int      `json:"given_back,omitempty"`    // NV indices and handles that the TPM has back
 	MCIM        string   `json:"mcim"`
 	Reader      string   `json:"reader"`
 	ATR         string   `json:"atr"`

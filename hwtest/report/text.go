@@ -68,6 +68,9 @@ func (r *Report) surroundings(b *bytes.Buffer) {
 		fmt.Fprintf(b, "  %-6s%s\n", line[0], strings.TrimLeft(indented(line[1], 8), " "))
 		b.Truncate(b.Len() - 1)
 	}
+	if e.Restored {
+		b.WriteString("  the card has its subscription of before\n")
+	}
 	if e.GivenBack > 0 {
 		fmt.Fprintf(b, "  the TPM has %d NV indices and handles back\n", e.GivenBack)
 	}
