@@ -118,11 +118,16 @@ func (m *Machine) PowerOn(ctx context.Context) error {
 	if err := m.boot(ctx); err != nil {
 		return err
 	}
-	err := m.connect(m.node.Context(ctx))
-	if errors.Is(err, policy.ErrRefused) {
-		return wire.Refuse("P2.1", "this is not the platform that was supplied, so the TPM answers no network (%w): boot the approved software", err)
+	return unapproved(m.connect(m.node.Context(ctx)))
+}
+
+// unapproved makes a refusal of the TPM's policy one that says what to do.
+func unapproved(err error) error {
+	if !errors.Is(err, policy.ErrRefused) {
+		return err
 	}
-	return err
+	step := wire.AsError(err, "P2.1").Step
+	return wire.Refuse(step, "this is not the platform that was supplied, so the TPM releases nothing (%w): boot the approved software", err)
 }
 
 // boot opens the TRE and serves the machine's requests, if it is off.
