@@ -139,12 +139,18 @@ func (l *Lab) Path(parts ...string) string {
 }
 
 // Close lets other processes have the lab.
-func (l *Lab) Close() error { return l.lock.Close() }
+func (l *Lab) Close() error { return unlock(l.lock) }
+
+// unlock lets go of the lock itself before the file: a child that is just being
+// started has the file too, until it runs its own program.
+func unlock(lock *os.File) error {
+	return errors.Join(unix.Flock(int(lock.Fd()), unix.LOCK_UN), lock.Close())
+}
 
 // Remove deletes the lab with everything in its folder, and closes it. lab.toml
 // goes last, so that a removal that was cut can be repeated.
 func (l *Lab) Remove() error {
-	defer func() { _ = l.lock.Close() }()
+	defer func() { _ = unlock(l.lock) }()
 	entries, err := os.ReadDir(l.Dir)
 	if err != nil {
 		return err
