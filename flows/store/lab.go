@@ -90,7 +90,7 @@ func CreateLab(dir, command string, config LabConfig) (*Lab, error) {
 		err = WriteFile(filepath.Join(dir, labFile), text)
 	}
 	if err != nil {
-		_ = lock.Close()
+		_ = unlock(lock)
 		return nil, err
 	}
 	return &Lab{dir, config, lock}, nil
@@ -127,7 +127,7 @@ func OpenLab(dir, command string) (*Lab, error) {
 	}
 	config, err := readLabFile(filepath.Join(dir, labFile))
 	if err != nil {
-		_ = lock.Close()
+		_ = unlock(lock)
 		return nil, err
 	}
 	return &Lab{dir, config, lock}, nil
@@ -232,7 +232,7 @@ func holdLab(dir, command string) (*os.File, error) {
 		err = writeHolder(lock, holder{command, os.Getpid()})
 	}
 	if err != nil {
-		_ = lock.Close()
+		_ = unlock(lock)
 		return nil, fmt.Errorf("lock of lab %s: %w", dir, err)
 	}
 	return lock, nil
