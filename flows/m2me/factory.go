@@ -291,8 +291,8 @@ func (m *Machine) openStore(akCert []byte) (err error) {
 	return err
 }
 
-// trust makes the SHO whose certificate comes with a package one whose packages
-// the TRE takes: the lab's CA has certified it as a home operator.
+// trust makes the SHO whose certificate comes with a package the one whose
+// packages the TRE takes: the lab's CA has certified it as a home operator.
 func (m *Machine) trust(der []byte) error {
 	role, cert, err := m.node.Identity.Certified(der)
 	if err != nil {
@@ -302,6 +302,7 @@ func (m *Machine) trust(der []byte) error {
 	if !ok || wire.RoleKind(role) != wire.KindSHO {
 		return wire.Refuse("P6.8", "%s is no home operator and may issue no package", role)
 	}
+	clear(m.issuers) // of earlier packages
 	m.issuers[role] = key
 	return nil
 }

@@ -2,8 +2,10 @@ package m2me_test
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -189,7 +191,7 @@ func (l *lab) other(change func(*m2me.Config)) *m2me.Machine {
 	l.t.Cleanup(func() { _ = s.Close() })
 	c := m2me.Config{
 		NodeConfig: wire.NodeConfig{Identity: l.identity(wire.FactoryRole(l.Machine.Serial())), Directory: l.Directory, Observer: l.Meter.Observe},
-		Serial:     l.Machine.Serial(), Dir: dir, Store: s, TPM: l.TPM, Log: measure.CannedBoot().Bytes(), Build: l.platform().Build,
+		Serial:     l.Machine.Serial(), Dir: dir, Store: s, TPM: l.TPM, Log: measure.CannedBoot().Bytes(), Build: "mcim-lab-1", // as of package world
 		Card: l.Device, VNO: world.VNORole, Supplier: world.SupplierRole,
 	}
 	change(&c)
@@ -262,4 +264,13 @@ func random(n int) []byte {
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // does not fail
 	return b
+}
+
+func publicKey(t *testing.T, der []byte) *ecdsa.PublicKey {
+	t.Helper()
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.PublicKey.(*ecdsa.PublicKey)
 }

@@ -62,8 +62,8 @@ type Machine struct {
 	ro     string
 	store  *store.Store
 	tre    *ident.TRE
-	// issuers are the home operators whose packages the TRE takes, as trust found
-	// them; the TRE's store looks at this very map.
+	// issuers has the home operator of the package that came last, as trust found
+	// it; the TRE's store looks at this very map.
 	issuers map[string]*ecdsa.PublicKey
 
 	mu         sync.Mutex
@@ -118,15 +118,16 @@ func (m *Machine) PowerOn(ctx context.Context) error {
 	if err := m.boot(ctx); err != nil {
 		return err
 	}
-	return unapproved(m.connect(m.node.Context(ctx)))
+	return unapproved("P2.1", m.connect(m.node.Context(ctx)))
 }
 
-// unapproved makes a refusal of the TPM's policy one that says what to do.
-func unapproved(err error) error {
+// unapproved makes a refusal of the TPM's policy one that says what to do; step is
+// for one that came at none.
+func unapproved(step string, err error) error {
 	if !errors.Is(err, policy.ErrRefused) {
 		return err
 	}
-	step := wire.AsError(err, "P2.1").Step
+	step = wire.AsError(err, step).Step
 	return wire.Refuse(step, "this is not the platform that was supplied, so the TPM releases nothing (%w): boot the approved software", err)
 }
 

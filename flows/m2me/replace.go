@@ -26,7 +26,7 @@ func (m *Machine) replace(ctx context.Context, _ wire.Peer, req wire.OrderReques
 	if err != nil {
 		return wire.Empty{}, err
 	}
-	return wire.Empty{}, unapproved(m.fill(ctx, req.Order, d))
+	return wire.Empty{}, unapproved("", m.fill(ctx, req.Order, d))
 }
 
 // fill makes the UICC that of the order, if it is not already.

@@ -198,7 +198,7 @@ func (m *Machine) activate(ctx context.Context, _ wire.Peer, req wire.OrderReque
 		return wire.Empty{}, err
 	}
 	if d.Placement == wire.InUICC {
-		return wire.Empty{}, unapproved(m.activateUICC(ctx, d))
+		return wire.Empty{}, unapproved("", m.activateUICC(ctx, d))
 	}
 	if err := m.mustHold(d); err != nil {
 		return wire.Empty{}, err
@@ -211,7 +211,7 @@ func (m *Machine) activate(ctx context.Context, _ wire.Peer, req wire.OrderReque
 	if err != nil {
 		return wire.Empty{}, err
 	}
-	return wire.Empty{}, unapproved(m.attach(ctx, operational, inTRE{m.mcims, d.Slot}))
+	return wire.Empty{}, unapproved("", m.attach(ctx, operational, inTRE{m.mcims, d.Slot}))
 }
 
 // activateUICC resets the card and attaches by it: the AKA with the new key is
