@@ -95,7 +95,7 @@ func TestCardPulledOutAndNextProcess(t *testing.T) {
 				t.Fatal("the change succeeded without the card")
 			}
 			dir := l.Dir()
-			l.must(l.World.Close())
+			l.must(l.Close())
 			if l.World, err = world.Open(l.ctx(), world.Config{Dir: dir, InProcess: true}); err != nil {
 				t.Fatal(err)
 			}

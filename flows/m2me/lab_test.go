@@ -67,7 +67,7 @@ func newLab(t *testing.T, c world.Config, stage int) *lab {
 
 func (l *lab) ctx() context.Context { return l.Context(context.WithoutCancel(l.t.Context())) }
 
-func (l *lab) close() { l.must(l.World.Close()) }
+func (l *lab) close() { l.must(l.Close()) }
 
 func (l *lab) must(err error) {
 	l.t.Helper()

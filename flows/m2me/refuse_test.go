@@ -80,10 +80,11 @@ func TestRequestsThatDoNotFit(t *testing.T) {
 		_, err = call(l, wire.PathDelete, wire.DeleteRequest{Slot: n, Nonce: random(32)})
 		refused(t, err, wire.ErrRefused, "", "no slot")
 	}
-	_, err = call(l, wire.PathDelete, wire.DeleteRequest{Slot: slot, Epoch: l.epoch(slot), Nonce: random(32)})
+	at := l.epoch(slot)
+	_, err = call(l, wire.PathDelete, wire.DeleteRequest{Slot: slot, Epoch: at, Nonce: random(32)})
 	refused(t, err, wire.ErrRefused, "", "active MCIM: switch")
-	if l.epoch(slot) != l.epoch(slot) || l.slotOf(active.IMSI) != slot {
-		t.Error("a refused or late erasure has erased")
+	if now := l.epoch(slot); now != at || l.slotOf(active.IMSI) != slot {
+		t.Errorf("a refused erasure has erased: epoch %d, was %d", now, at)
 	}
 	_, err = wire.PathWake.Call(l.ctx(), l.session(world.VNORole), wire.WakeRequest{IMSI: "001020000000001"})
 	refused(t, err, wire.ErrNotFound, "", "not attached by that identity")

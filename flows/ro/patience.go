@@ -3,6 +3,7 @@ package ro
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 
 	"mcim/flows/wire"
@@ -13,8 +14,14 @@ import (
 type patience struct {
 	mu      sync.Mutex
 	contact map[string]chan struct{} // by machine; closed at its next contact
-	stalled map[string]*wire.Error   // by order: why it waits
+	stalled map[string]stall         // by order
 	waiting map[*waiter]bool
+}
+
+// stall is why an order waits for its machine.
+type stall struct {
+	machine string
+	why     *wire.Error
 }
 
 // waiter waits for the end of an order.
@@ -24,7 +31,7 @@ type waiter struct {
 }
 
 func newPatience() *patience {
-	return &patience{contact: map[string]chan struct{}{}, stalled: map[string]*wire.Error{}, waiting: map[*waiter]bool{}}
+	return &patience{contact: map[string]chan struct{}{}, stalled: map[string]stall{}, waiting: map[*waiter]bool{}}
 }
 
 // next is closed at the machine's next contact.
@@ -37,7 +44,7 @@ func (p *patience) next(machine string) <-chan struct{} {
 	return p.contact[machine]
 }
 
-// heard says that the machine has made contact.
+// heard says that the machine has made contact: its orders go on.
 func (p *patience) heard(machine string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -45,20 +52,22 @@ func (p *patience) heard(machine string) {
 		close(c)
 		delete(p.contact, machine)
 	}
+	maps.DeleteFunc(p.stalled, func(_ string, s stall) bool { return s.machine == machine })
 }
 
-// stall says why an order waits; nil that it goes on.
-func (p *patience) stall(order string, why *wire.Error) {
+// stall says why an order waits, unless contact is closed already.
+func (p *patience) stall(order string, s stall, contact <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if why == nil {
-		delete(p.stalled, order)
+	select {
+	case <-contact:
 		return
+	default:
 	}
-	p.stalled[order] = why
+	p.stalled[order] = s
 	for w := range p.waiting {
 		if w.order == order {
-			w.cancel(why)
+			w.cancel(s.why)
 		}
 	}
 }
@@ -70,8 +79,8 @@ func (p *patience) watch(ctx context.Context, order string) (context.Context, co
 	w := &waiter{order, cancel}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if why := p.stalled[order]; why != nil {
-		cancel(why)
+	if s, ok := p.stalled[order]; ok {
+		cancel(s.why)
 	}
 	p.waiting[w] = true
 	return ctx, func() {
@@ -86,7 +95,8 @@ func (p *patience) watch(ctx context.Context, order string) (context.Context, co
 func (p *patience) waits(order string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stalled[order] != nil
+	_, ok := p.stalled[order]
+	return ok
 }
 
 // insist does f again and again until it succeeds or is refused, each time when
@@ -102,10 +112,9 @@ func (w *work) insist(step string, f func(context.Context) error) func(context.C
 			if !errors.Is(err, wire.ErrUnavailable) || ctx.Err() != nil {
 				return err
 			}
-			p.stall(w.Order, wire.AsError(err, step))
+			p.stall(w.Order, stall{w.Mandate.Machine, wire.AsError(err, step)}, contact)
 			select {
 			case <-contact:
-				p.stall(w.Order, nil)
 			case <-ctx.Done():
 				return ctx.Err()
 			}
