@@ -26,6 +26,8 @@ type Machine struct {
 	Attached string
 	// Tamper changes a receipt on its way, where it is set.
 	Tamper func(receipt []byte) []byte
+	// Replace is what the writing of the UICC comes to, where it is set.
+	Replace func() error
 
 	mu        sync.Mutex
 	usims     map[string]*aka.USIM
@@ -185,6 +187,9 @@ func (m *Machine) activate(ctx context.Context, _ wire.Peer, req wire.OrderReque
 
 func (m *Machine) replace(context.Context, wire.Peer, wire.OrderRequest) (wire.Empty, error) {
 	m.called("replace")
+	if m.Replace != nil {
+		return wire.Empty{}, m.Replace()
+	}
 	return wire.Empty{}, nil
 }
 

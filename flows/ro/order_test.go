@@ -1,8 +1,11 @@
 package ro_test
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -93,14 +96,14 @@ func TestChangeInTRE(t *testing.T) {
 	wiretest.Refused(t, err, wire.ErrRefused, "P7.2")
 }
 
-func TestChangeInUICC(t *testing.T) {
-	t.Parallel()
-	l := newLab(t, nil)
+// orderUICC orders the change of a UICC to SHO-B, by which the machine is attached.
+func orderUICC(l *lab, imsi string) (order string) {
+	t := l.T
+	t.Helper()
 	keys, err := auc.New(l.store, l.supplier.Rand).NewKeys()
 	if err != nil {
 		t.Fatal(err)
 	}
-	const imsi = "001010000000001"
 	err = l.sho["sho-a"].Import(t.Context(), sho.Card{IMSI: imsi, ICCID: "8900101000000000018", Machine: machine, Subscriber: "subscriber", Keys: keys})
 	if err != nil {
 		t.Fatal(err)
@@ -108,11 +111,18 @@ func TestChangeInUICC(t *testing.T) {
 	if err := l.machine.Attach(wire.At(l.machine.Node.Context(t.Context()), "P7.1"), imsi); err != nil {
 		t.Fatal(err)
 	}
-	order, err := l.subscriber.Change(t.Context(), machine, wire.InUICC, "sho-a", "sho-b")
+	order, err = l.subscriber.Change(t.Context(), machine, wire.InUICC, "sho-a", "sho-b")
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := l.wait(order)
+	return order
+}
+
+func TestChangeInUICC(t *testing.T) {
+	t.Parallel()
+	const imsi = "001010000000001"
+	l := newLab(t, nil)
+	result, err := l.wait(orderUICC(l, imsi))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,5 +138,53 @@ func TestChangeInUICC(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"wake", "quote", "state", "deliver", "replace", "activate"}, l.machine.Calls()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestOrderWaitsForMachine: an order that has begun to change the UICC does not
+// end because the card is gone; it says so, and ends when the machine is back, in
+// this process or a later one.
+func TestOrderWaitsForMachine(t *testing.T) {
+	t.Parallel()
+	for _, later := range []bool{false, true} {
+		t.Run(fmt.Sprintf("in a later process %v", later), func(t *testing.T) {
+			t.Parallel()
+			const imsi = "001010000000001"
+			l := newLab(t, nil)
+			var back atomic.Bool
+			l.machine.Replace = func() error {
+				if back.Load() {
+					return nil
+				}
+				return wire.Errorf(wire.CodeUnavailable, "", "no card")
+			}
+			order := orderUICC(l, imsi)
+			for range 2 { // whoever asks, and whenever
+				_, err := l.wait(order)
+				wiretest.Refused(t, err, wire.ErrUnavailable, "P8c.8")
+			}
+			if err := l.ro.Settle(t.Context()); !errors.Is(err, wire.ErrUnavailable) {
+				t.Errorf("Settle: %v", err)
+			}
+			if list, err := l.ro.Pending(t.Context()); err != nil || len(list) != 1 || list[0].Order != order {
+				t.Errorf("orders %+v, %v", list, err)
+			}
+			if l.state("sho-a", imsi) != sho.Closing {
+				t.Errorf("the old subscription is %s", l.state("sho-a", imsi))
+			}
+			back.Store(true)
+			if later {
+				if err := l.ro.Close(); err != nil {
+					t.Fatal(err)
+				}
+				reopen(l, t.Context(), nil)
+			} else if _, err := l.machine.Contact(wire.At(l.machine.Node.Context(t.Context()), "P7.3")); err != nil {
+				t.Fatal(err)
+			}
+			result, err := l.wait(order)
+			if err != nil || l.state("sho-a", imsi) != sho.Closed || l.state("sho-b", result.IMSI) != sho.Active {
+				t.Errorf("%+v, %v; old %s", result, err, l.state("sho-a", imsi))
+			}
+		})
 	}
 }
