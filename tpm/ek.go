@@ -128,10 +128,8 @@ func (t *TPM) LoadEK(ek EK) (EK, error) {
 	if err != nil {
 		return EK{}, err
 	}
-	owner := tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(t.opts.OwnerAuth.Reveal())}
 	if _, name, err := t.ReadPublic(h); err == nil {
-		_, err = tpm2.EvictControl{Auth: owner, ObjectHandle: tpm2.NamedHandle{Handle: h, Name: name}, PersistentHandle: h}.Execute(t)
-		if err != nil {
+		if err := t.dropEK(h, name); err != nil {
 			return EK{}, err
 		}
 	}
@@ -140,13 +138,24 @@ func (t *TPM) LoadEK(ek EK) (EK, error) {
 	if err != nil {
 		return EK{}, fmt.Errorf("create EK (%s): %w", ek.Type, err)
 	}
-	_, err = tpm2.EvictControl{Auth: owner, ObjectHandle: tpm2.NamedHandle{Handle: rsp.ObjectHandle, Name: rsp.Name}, PersistentHandle: h}.Execute(t)
+	_, err = tpm2.EvictControl{Auth: t.ownerByPassword(), ObjectHandle: tpm2.NamedHandle{Handle: rsp.ObjectHandle, Name: rsp.Name}, PersistentHandle: h}.Execute(t)
 	if err := errors.Join(err, t.Flush(rsp.ObjectHandle)); err != nil {
 		return EK{}, fmt.Errorf("keep EK (%s): %w", ek.Type, err)
 	}
 	ek.Public, ek.Name, err = t.ReadPublic(h)
 	ek.Handle = h
 	return ek, err
+}
+
+// ownerByPassword is the owner hierarchy while there is no EK to salt a session to.
+func (t *TPM) ownerByPassword() tpm2.AuthHandle {
+	return tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(t.opts.OwnerAuth.Reveal())}
+}
+
+// dropEK removes an EK that LoadEK has put into our range and nobody has pinned.
+func (t *TPM) dropEK(h tpm2.TPMHandle, name tpm2.TPM2BName) error {
+	_, err := tpm2.EvictControl{Auth: t.ownerByPassword(), ObjectHandle: tpm2.NamedHandle{Handle: h, Name: name}, PersistentHandle: h}.Execute(t)
+	return err
 }
 
 // sameTemplate tells whether a key was made from a template: all is equal but

@@ -232,6 +232,9 @@ func (t *TPM) remove(h tpm2.TPMHandle) error {
 	if err != nil {
 		return err
 	}
+	if _, err := t.EK(); err != nil && h == t.opts.Range.EK() {
+		return t.dropEK(h, name) // its verification was cut, or failed: nothing else can be in the range
+	}
 	return t.evict(h, name, h)
 }
 

@@ -1,12 +1,14 @@
 package world
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -20,20 +22,22 @@ import (
 	"mcim/card/pcsc"
 	"mcim/card/trace"
 	"mcim/flows/store"
+	"mcim/flows/wire"
 	"mcim/tpm"
 	"mcim/tpm/ident"
-	"mcim/tpm/measure"
 )
 
 // deviceState is what the lab remembers of the machine's TPM and UICC.
 type deviceState struct {
-	URI     string  `cbor:"uri"`      // of a TPM that the caller named
-	Roots   []byte  `cbor:"ek_roots"` // PEM: the TPM makers that were named with it
-	Card    string  `cbor:"card"`     // URI of a card that the caller named
-	Home    string  `cbor:"home"`     // PLMN of SHO-A
-	EKPin   []byte  `cbor:"ek_pin"`
-	Claimed bool    `cbor:"claimed"` // our range in it is ours
-	Range   handles `cbor:"range"`
+	URI      string  `cbor:"uri"`      // of a TPM that the caller named
+	Roots    []byte  `cbor:"ek_roots"` // PEM: the TPM makers that were named with it
+	BootLog  string  `cbor:"boot_log"` // that was named with it
+	Register uint    `cbor:"register"` // the PCR of the TRE
+	Card     string  `cbor:"card"`     // URI of a card that the caller named
+	Home     string  `cbor:"home"`     // PLMN of SHO-A
+	Claimed  bool    `cbor:"claimed"`  // the range in the TPM is ours
+	Range    handles `cbor:"range"`
+	EKPin    []byte  `cbor:"ek_pin"` // nil before it was verified
 }
 
 // handles is a tpm.Range.
@@ -45,6 +49,31 @@ type handles struct {
 }
 
 const deviceStates store.Bucket[deviceState] = "device"
+
+// absolute makes the path in a device's URI one that means the same wherever the
+// lab is opened from. A reader's name and a card model's name are no paths.
+func absolute(uri string) (string, error) {
+	scheme, path, found := strings.Cut(uri, ":")
+	_, err := model.ByName(path)
+	if !found || path == "" || scheme == "pcsc" || scheme == "emul" && err == nil {
+		return uri, nil
+	}
+	path, err = filepath.Abs(path)
+	return scheme + ":" + path, err
+}
+
+// absolute makes the paths absolute that the lab remembers.
+func (c *Config) absolute() (err error) {
+	for _, uri := range []*string{&c.TPM, &c.Card} {
+		if *uri, err = absolute(*uri); err != nil {
+			return err
+		}
+	}
+	if c.BootLog != "" {
+		c.BootLog, err = filepath.Abs(c.BootLog)
+	}
+	return err
+}
 
 // deadline bounds each call of a card in a reader.
 const deadline = 10 * time.Second
@@ -134,17 +163,12 @@ func CheckCard(p emul.Profile) error {
 
 // openTPM opens the machine's TPM: its EK verified and pinned, our range of
 // handles claimed, its boot measured.
-func (w *World) openTPM(ctx context.Context, machine *store.Store) error {
+func (w *World) openTPM(ctx context.Context) error {
 	known, err := w.device(ctx)
 	if err != nil {
 		return err
 	}
-	uri, o := w.tpmURI(known), w.config.TPMOptions
-	o.Tap, o.EKPin, o.Claimed = w.tapTPM, known.EKPin, known.Claimed
-	if known.Claimed {
-		o.Range = known.Range.tpm()
-	}
-	if w.TPM, err = tpm.Open(ctx, uri, o); err != nil {
+	if w.TPM, err = tpm.Open(ctx, w.tpmURI(known), w.tpmOptions(known)); err != nil {
 		return err
 	}
 	w.later(w.TPM.Close)
@@ -152,52 +176,72 @@ func (w *World) openTPM(ctx context.Context, machine *store.Store) error {
 		return err
 	}
 	if known.EKPin == nil {
-		if known, err = w.adoptTPM(); err != nil {
-			return err
-		}
-		if err := deviceStates.Put(ctx, machine, "tpm", known); err != nil {
+		if err := w.adoptTPM(ctx); err != nil {
 			return err
 		}
 	}
-	return w.measureBoot()
+	return w.measureBoot(cmp.Or(w.config.BootLog, known.BootLog))
 }
 
 // tpmURI is the TPM that the caller names, the lab's, or a swtpm in the lab.
 func (w *World) tpmURI(known deviceState) string {
-	switch {
-	case w.config.TPM != "":
-		return w.config.TPM
-	case known.URI != "":
-		return known.URI
-	default:
-		return "swtpm:" + w.lab.Path("tpm")
-	}
+	return cmp.Or(w.config.TPM, known.URI, "swtpm:"+w.lab.Path("tpm"))
 }
 
-// adoptTPM verifies and pins the EK of a TPM that the lab sees for the first
-// time, and claims the range of handles.
-func (w *World) adoptTPM() (deviceState, error) {
-	if err := w.TPM.Claim(); err != nil { // first: an EK may have to be kept in the range
-		return deviceState{}, err
+// tpmOptions are the caller's, with what the lab knows of its TPM.
+func (w *World) tpmOptions(known deviceState) tpm.Options {
+	o := w.config.TPMOptions
+	o.Tap = w.tapTPM
+	if known.Claimed {
+		o.EKPin, o.Claimed, o.Range, o.Register = known.EKPin, true, known.Range.tpm(), known.Register
+	}
+	return o
+}
+
+// adoptTPM claims the range of handles in a TPM that the lab sees for the first
+// time, and verifies and pins its EK. What is ours is noted before anything is put
+// there, so that Remove finds it.
+func (w *World) adoptTPM(ctx context.Context) error {
+	if err := w.TPM.Claim(); err != nil {
+		return err
+	}
+	r := w.TPM.Range()
+	known := deviceState{
+		URI: w.config.TPM, BootLog: w.config.BootLog, Register: w.TPM.Register(),
+		Card: w.config.Card, Home: w.plmns[SHOA], Claimed: true,
+		Range: handles{uint32(r.NV), r.NVCount, uint32(r.Persistent), r.PersistentCount},
+	}
+	if w.config.EKRoots != "" {
+		var err error
+		if known.Roots, err = os.ReadFile(w.config.EKRoots); err != nil {
+			return err
+		}
+	}
+	if err := w.remember(ctx, known); err != nil {
+		return err
 	}
 	if _, err := ident.VerifyEK(w.TPM, w.trust); err != nil {
-		return deviceState{}, err
+		return err
 	}
 	ek, err := w.TPM.EK()
 	if err != nil {
-		return deviceState{}, err
+		return err
 	}
-	var roots []byte
-	if w.config.EKRoots != "" {
-		if roots, err = os.ReadFile(w.config.EKRoots); err != nil {
-			return deviceState{}, err
-		}
+	known.EKPin = ek.Pin()
+	return w.remember(ctx, known)
+}
+
+// device is what the lab remembers of its TPM and its card.
+func (w *World) device(ctx context.Context) (deviceState, error) {
+	known, err := deviceStates.Get(ctx, w.stores[wire.MachineRole(w.serial)], "tpm")
+	if errors.Is(err, store.ErrNotFound) {
+		return deviceState{}, nil
 	}
-	r := w.TPM.Range()
-	return deviceState{
-		URI: w.config.TPM, Roots: roots, Card: w.config.Card, Home: w.plmns[SHOA], EKPin: ek.Pin(), Claimed: true,
-		Range: handles{uint32(r.NV), r.NVCount, uint32(r.Persistent), r.PersistentCount},
-	}, nil
+	return known, err
+}
+
+func (w *World) remember(ctx context.Context, known deviceState) error {
+	return deviceStates.Put(ctx, w.stores[wire.MachineRole(w.serial)], "tpm", known)
 }
 
 func (h handles) tpm() tpm.Range {
@@ -257,26 +301,6 @@ func addRoots(t *ident.Trust, name string, text []byte) error {
 		return fmt.Errorf("%s holds no PEM certificate", name)
 	}
 	return nil
-}
-
-// measureBoot replays the canned boot into the lab's own swtpm; of any other TPM
-// it takes the machine's own log, and extends nothing but our register.
-func (w *World) measureBoot() error {
-	if w.TPM.Kind == tpm.KindSWTPM && !w.TPM.Foreign() {
-		w.log = measure.CannedBoot()
-		return measure.Extend(w.TPM, w.log)
-	}
-	path := w.config.BootLog
-	if path == "" {
-		path = measure.MachineLogPath
-	}
-	var err error
-	if w.log, err = measure.ReadMachine(path); err != nil {
-		return fmt.Errorf("the machine's event log: %w", err)
-	}
-	register := int(w.TPM.Register())
-	w.log.AddTRE(register, measure.TREVersion)
-	return measure.Extend(w.TPM, w.log, register)
 }
 
 // TPMSink takes TPM commands; trace.Writer is one.

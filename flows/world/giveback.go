@@ -48,11 +48,10 @@ func Remove(ctx context.Context, c Config) ([]tpm.Removed, error) {
 
 // withTPM opens a lab and its TPM alone, if it has one, for use.
 func withTPM(ctx context.Context, c Config, use func(*tpm.TPM) error) (err error) {
-	lab, err := store.OpenLab(c.Dir, c.Command)
+	w, err := openLab(c)
 	if err != nil {
 		return err
 	}
-	w := newWorld(c, lab)
 	defer func() { err = errors.Join(err, w.Close()) }()
 	if err := w.openStores(ctx); err != nil {
 		return err
@@ -61,9 +60,7 @@ func withTPM(ctx context.Context, c Config, use func(*tpm.TPM) error) (err error
 	if err != nil || !known.Claimed {
 		return err
 	}
-	o := c.TPMOptions
-	o.Tap, o.EKPin, o.Claimed, o.Range = w.tapTPM, known.EKPin, true, known.Range.tpm()
-	t, err := tpm.Open(ctx, w.tpmURI(known), o)
+	t, err := tpm.Open(ctx, w.tpmURI(known), w.tpmOptions(known))
 	if err != nil {
 		return err
 	}

@@ -145,7 +145,7 @@ func (w *World) makeSupplier(node wire.NodeConfig) error {
 		return err
 	}
 	w.Supplier = supplier.New(supplier.Config{
-		NodeConfig: node, Store: w.stores[SupplierRole], CA: ca, RO: RORole, PVA: PVARole, Trust: w.trust, Build: build,
+		NodeConfig: node, Store: w.stores[SupplierRole], CA: ca, RO: RORole, PVA: PVARole, Trust: w.trust, Build: build, PCRs: w.pcrs(),
 	})
 	return nil
 }
@@ -154,7 +154,7 @@ func (w *World) makeMachine(ctx context.Context, node wire.NodeConfig) {
 	role := wire.MachineRole(w.serial)
 	w.Machine = m2me.New(m2me.Config{
 		NodeConfig: node, Serial: w.serial, Dir: w.lab.Path("roles", role), Store: w.stores[role],
-		TPM: w.TPM, Log: w.log.Bytes(), Build: build, Card: w.tapped, Allow: w.allowed(ctx),
+		TPM: w.TPM, Log: w.log.Bytes(), PCRs: w.pcrs(), Build: build, Card: w.tapped, Allow: w.allowed(ctx),
 		VNO: VNORole, Supplier: SupplierRole, OnPoint: w.config.OnPoint, Weak: w.config.Weak.tre(),
 	})
 	w.later(w.Machine.Close)

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"mcim/flows/sho"
-	"mcim/flows/store"
 	"mcim/flows/wire"
 	"mcim/tpm"
 )
@@ -74,11 +73,10 @@ type OpenOrder struct {
 // Look reads what is in the folder of c, without devices. Errors are those of
 // store.OpenLab and of the stores.
 func Look(ctx context.Context, c Config) (Status, error) {
-	lab, err := store.OpenLab(c.Dir, c.Command)
+	w, err := openLab(c)
 	if err != nil {
 		return Status{}, err
 	}
-	w := newWorld(c, lab)
 	s, err := Status{}, w.finished()
 	if err == nil {
 		s, err = w.look(ctx)
@@ -115,15 +113,6 @@ func (w *World) look(ctx context.Context) (Status, error) {
 		return s, err
 	}
 	return s, errors.Join(w.lookOrders(ctx, &s), w.lookSubscriptions(ctx, &s))
-}
-
-// device is what the lab remembers of its TPM.
-func (w *World) device(ctx context.Context) (deviceState, error) {
-	known, err := deviceStates.Get(ctx, w.stores[wire.MachineRole(w.serial)], "tpm")
-	if errors.Is(err, store.ErrNotFound) {
-		return deviceState{}, nil
-	}
-	return known, err
 }
 
 func (w *World) lookOrders(ctx context.Context, s *Status) error {

@@ -139,6 +139,9 @@ func Create(ctx context.Context, c Config) (*World, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.absolute(); err != nil {
+		return nil, err
+	}
 	lab, err := store.CreateLab(c.Dir, c.Command, store.LabConfig{Operators: []string{SHOA, SHOB}, Machines: []string{serial}})
 	if err != nil {
 		return nil, err
@@ -167,11 +170,10 @@ func (w *World) create(ctx context.Context) error {
 
 // Open opens a lab that Create has made. Orders that were cut wait for Resume.
 func Open(ctx context.Context, c Config) (*World, error) {
-	lab, err := store.OpenLab(c.Dir, c.Command)
+	w, err := openLab(c)
 	if err != nil {
 		return nil, err
 	}
-	w := newWorld(c, lab)
 	if err = w.finished(); err == nil {
 		err = w.open(ctx)
 	}
@@ -188,6 +190,19 @@ func (w *World) finished() error {
 		return fmt.Errorf("%s: %w", w.lab.Dir, ErrUnfinished)
 	}
 	return err
+}
+
+// openLab holds a lab that is there, with nothing of it open yet. Errors are
+// those of store.OpenLab.
+func openLab(c Config) (*World, error) {
+	lab, err := store.OpenLab(c.Dir, c.Command)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(lab.Config.Machines); n != 1 {
+		return nil, errors.Join(fmt.Errorf("%s: %w: it names %d machines, must be one", lab.Dir, store.ErrLabFile, n), lab.Close())
+	}
+	return newWorld(c, lab), nil
 }
 
 func newWorld(c Config, lab *store.Lab) *World {
@@ -258,7 +273,7 @@ func (w *World) openDevices(ctx context.Context) error {
 	}
 	w.config.TPM, w.config.Card = cmp.Or(w.config.TPM, known.URI), cmp.Or(w.config.Card, known.Card)
 	w.plmns[SHOA] = cmp.Or(known.Home, w.cardPLMN(), w.plmns[SHOA])
-	if err := w.openTPM(ctx, w.stores[wire.MachineRole(w.serial)]); err != nil {
+	if err := w.openTPM(ctx); err != nil {
 		return err
 	}
 	return w.openCard(ctx)
