@@ -55,10 +55,10 @@ func TestCardPulledOut(t *testing.T) {
 	kinds := []cardtest.Kind{cardtest.Removed, cardtest.Mute, cardtest.Lost}
 	for at := 0; ; at += 5 {
 		_, before := l.served(wire.InUICC)
-		l.Device.Card = cardtest.NewFaulty(whole, cardtest.Fault{At: at, Kind: kinds[cut%len(kinds)], Always: true})
+		l.insert(cardtest.NewFaulty(whole, cardtest.Fault{At: at, Kind: kinds[cut%len(kinds)], Always: true}))
 		order := l.order(wire.InUICC)
 		_, err := l.RO.Wait(l.ctx(), order)
-		l.Device.Card = whole
+		l.insert(whole)
 		if err == nil {
 			l.serves(wire.InUICC, before.IMSI)
 			break // the whole change has fewer commands
@@ -89,7 +89,7 @@ func TestCardPulledOutAndNextProcess(t *testing.T) {
 	for _, at := range []int{6, 20, 30} {
 		t.Run(fmt.Sprint(at), func(t *testing.T) {
 			_, before := l.served(wire.InUICC)
-			l.Device.Card = cardtest.NewFaulty(l.Device.Card, cardtest.Fault{At: at, Kind: cardtest.Removed})
+			l.insert(cardtest.NewFaulty(l.Device.Card, cardtest.Fault{At: at, Kind: cardtest.Removed}))
 			_, err := l.RO.Wait(l.ctx(), l.order(wire.InUICC))
 			if err == nil {
 				t.Fatal("the change succeeded without the card")

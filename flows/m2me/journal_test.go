@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"mcim/apdu/uicc"
@@ -164,10 +165,10 @@ func (l *lab) deliverGood(p wire.PackageMessage) {
 // again over another session, the machine gives the same answer.
 func TestSessionDies(t *testing.T) {
 	t.Parallel()
-	var gone context.CancelFunc
+	var gone atomic.Pointer[context.CancelFunc] // of the session that is to die
 	l := newLab(t, world.Config{OnPoint: func(point string) {
-		if gone != nil && (strings.HasSuffix(point, "install outcome") || strings.HasSuffix(point, "EF.IMSI written")) {
-			gone()
+		if cancel := gone.Load(); cancel != nil && (strings.HasSuffix(point, "install outcome") || strings.HasSuffix(point, "EF.IMSI written")) {
+			(*cancel)()
 		}
 	}}, provisioned)
 	dies := func(do func(context.Context, *wire.Session) error) {
@@ -175,7 +176,7 @@ func TestSessionDies(t *testing.T) {
 		ctx, cancel := context.WithCancel(l.ctx())
 		defer cancel()
 		s := l.session(world.RORole)
-		gone = cancel
+		gone.Store(&cancel)
 		err := do(ctx, s)
 		if !errors.Is(err, wire.ErrUnavailable) {
 			t.Errorf("the session did not die: %v", err)
@@ -183,7 +184,7 @@ func TestSessionDies(t *testing.T) {
 		if err := do(l.ctx(), s); !errors.Is(err, wire.ErrUnavailable) {
 			t.Errorf("the session lives again: %v", err)
 		}
-		gone = nil
+		gone.Store(nil)
 	}
 	p := l.pack("dies", wire.InUICC, nil)
 	dies(func(ctx context.Context, s *wire.Session) error {

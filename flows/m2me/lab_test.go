@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-tpm/tpm2"
 
+	"mcim/card"
 	"mcim/card/emul"
 	"mcim/flows"
 	"mcim/flows/m2me"
@@ -68,6 +69,18 @@ func newLab(t *testing.T, c world.Config, stage int) *lab {
 func (l *lab) ctx() context.Context { return l.Context(context.WithoutCancel(l.t.Context())) }
 
 func (l *lab) close() { l.must(l.Close()) }
+
+// insert puts another card into the machine's reader, while the machine does
+// nothing with it: before and after it answers from its own state, one request
+// at a time.
+func (l *lab) insert(c card.Card) {
+	l.t.Helper()
+	_, err := l.Machine.Placement(l.ctx())
+	l.must(err)
+	l.Device.Card = c
+	_, err = l.Machine.Placement(l.ctx())
+	l.must(err)
+}
 
 func (l *lab) must(err error) {
 	l.t.Helper()

@@ -281,11 +281,11 @@ func TestUICCGone(t *testing.T) {
 	m := l.other(func(c *m2me.Config) { c.Card = nil })
 	refused(t, m.PowerOn(l.ctx()), wire.ErrRefused, "", "no UICC")
 	whole := l.Device.Card
-	l.Device.Card = cardtest.NewFaulty(whole, cardtest.Fault{Kind: cardtest.Removed})
+	l.insert(cardtest.NewFaulty(whole, cardtest.Fault{Kind: cardtest.Removed}))
 	m = l.other(func(*m2me.Config) {})
 	err := m.PowerOn(l.ctx())
 	refused(t, err, wire.ErrUnavailable, "P7.2", "put the machine's card back")
-	l.Device.Card = whole
+	l.insert(whole)
 	l.must(m.PowerOn(l.ctx()))
 }
 
@@ -302,9 +302,9 @@ func TestCardRefusesNetwork(t *testing.T) {
 		"short RES":   {Kind: cardtest.Answer, Answer: append(append([]byte{0xDB, 4, 1, 2, 3, 4, 16}, make([]byte, 16)...), append(append([]byte{16}, make([]byte, 16)...), 0x90, 0)...)},
 	} {
 		whole := l.Device.Card
-		l.Device.Card = cardtest.NewFaulty(whole, fault)
+		l.insert(cardtest.NewFaulty(whole, fault))
 		err := l.Machine.ChallengeCard(l.ctx(), [16]byte{}, [16]byte{})
-		l.Device.Card = whole
+		l.insert(whole)
 		var sync *aka.SyncError
 		if err == nil || errors.Is(err, aka.ErrMAC) || errors.As(err, &sync) {
 			t.Errorf("%s: %v", name, err)
