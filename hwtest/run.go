@@ -396,8 +396,9 @@ func (r *run) close() error {
 // restoreTime bounds the writing back.
 const restoreTime = 30 * time.Second
 
-// changedCard says whether a case that changes the card has begun.
-func (r *run) changedCard() bool { return r.reserved.CardWrites > 0 }
+// changedCard says whether the run has written to the card: one that refused a
+// PIN or the keys of its profile was left as it was, and stays so.
+func (r *run) changedCard() bool { return r.spent.Total().CardWrites > 0 }
 
 // remove removes a temporary lab. Where the card could not be restored it stays:
 // the keys that are in the card are there and nowhere else.

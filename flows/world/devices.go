@@ -51,14 +51,16 @@ type handles struct {
 const deviceStates store.Bucket[deviceState] = "device"
 
 // absolute makes the path in a device's URI one that means the same wherever the
-// lab is opened from. A reader's name and a card model's name are no paths.
+// lab is opened from. What is no path stays as it is: a reader's name, a card
+// model's name, and a URI that Open will refuse.
 func absolute(uri string) (string, error) {
-	scheme, path, found := strings.Cut(uri, ":")
-	_, err := model.ByName(path)
-	if !found || path == "" || scheme == "pcsc" || scheme == "emul" && err == nil {
+	scheme, path, _ := strings.Cut(uri, ":")
+	_, unknown := model.ByName(path)
+	isPath := scheme == "emul" && unknown != nil || slices.Contains([]string{string(tpm.KindDevice), string(tpm.KindSWTPM), string(tpm.KindUnix)}, scheme)
+	if !isPath || path == "" {
 		return uri, nil
 	}
-	path, err = filepath.Abs(path)
+	path, err := filepath.Abs(path)
 	return scheme + ":" + path, err
 }
 

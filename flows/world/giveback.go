@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"mcim/apdu/uicc"
+	"mcim/card/aka"
 	"mcim/flows/m2me"
 	"mcim/flows/store"
 	"mcim/tpm"
@@ -12,8 +13,8 @@ import (
 )
 
 // RestoreCard writes back to a card that the caller named what its profile says
-// was in it: of a lab that is removed, the keys that the card has now are lost. It
-// does nothing for the lab's own card.
+// was in it: of a lab that is removed, the keys that the card has now are lost.
+// Sequence numbers do not go back. It does nothing for the lab's own card.
 func (w *World) RestoreCard(ctx context.Context) error {
 	p := w.config.Profile
 	if w.config.Card == "" || p == nil {
@@ -23,9 +24,18 @@ func (w *World) RestoreCard(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	sqn, err := aka.NewSQN(p.SQN.SEQ()+usedSEQ, p.SQN.IND())
+	if err != nil {
+		return err
+	}
 	return m2me.WriteCard(ctx, w.tapped, m2me.CardKeys{ICCID: p.ICCID, PIN1: pin1, ADM1: p.ADM1},
-		&mcim.Subscription{IMSI: p.IMSI, K: p.K, OPc: p.OPc, SQN: p.SQN})
+		&mcim.Subscription{IMSI: p.IMSI, K: p.K, OPc: p.OPc, SQN: sqn})
 }
+
+// usedSEQ is more than the sequence numbers that a run uses of the old K: the
+// restored card accepts none of them once more, and its operator, who may be
+// behind, learns of it by AUTS.
+const usedSEQ = 32
 
 // Remove gives back to the TPM what a lab has in it, and deletes the lab. What was
 // given back is listed also where something else failed; then the lab is still
