@@ -90,6 +90,9 @@ func (w *World) openCard(ctx context.Context) error {
 	if w.config.Card != "" {
 		return w.useCard(device.Open(ctx, w.config.Card, deadline))
 	}
+	if _, err := os.Stat(w.lab.Path(cardImage)); err != nil {
+		return fmt.Errorf("the lab's card: %w", err)
+	}
 	if w.config.InProcess {
 		return w.useCard(device.Open(ctx, "emul:"+w.lab.Path(cardImage), deadline))
 	}

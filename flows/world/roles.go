@@ -2,6 +2,7 @@ package world
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"time"
@@ -65,10 +66,13 @@ func (w *World) save(dir string, save func(string, func(string, []byte) error) e
 // node is the place of a role among the others.
 func (w *World) node(role string) (wire.NodeConfig, error) {
 	id, err := wire.LoadIdentity(w.lab.Path("roles", role), nil)
+	if err != nil {
+		return wire.NodeConfig{}, fmt.Errorf("keys of %s: %w", role, err)
+	}
 	return wire.NodeConfig{
 		Identity: id, Directory: w.Directory, Observer: w.Meter.Observe, Logger: w.config.Logger,
 		Count: func(m wire.Message) { w.Meter.Message(m.Step) },
-	}, err
+	}, nil
 }
 
 // role is one that is served until Close.
@@ -142,7 +146,7 @@ func (w *World) makeRO(ctx context.Context, node wire.NodeConfig) error {
 func (w *World) makeSupplier(node wire.NodeConfig) error {
 	ca, err := wire.LoadCA(w.lab.Path("roles", SupplierRole, "ca"))
 	if err != nil {
-		return err
+		return fmt.Errorf("CA of the supplier: %w", err)
 	}
 	w.Supplier = supplier.New(supplier.Config{
 		NodeConfig: node, Store: w.stores[SupplierRole], CA: ca, RO: RORole, PVA: PVARole, Trust: w.trust, Build: build, PCRs: w.pcrs(),

@@ -7,10 +7,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"mcim/card"
 	"mcim/card/device"
@@ -125,8 +127,13 @@ var roleNames = []string{SupplierRole, RORole, VNORole, PVARole, SubscriberRole,
 // caller has named one of another network.
 var testPLMNs = map[string]string{SHOA: "00101", SHOB: "00102", RORole: "99970"}
 
-// ErrUnfinished says that the making of a lab was cut.
-var ErrUnfinished = errors.New("the lab was not made to its end: remove it with mcim lab remove, and make it again")
+// Errors of a lab's folder.
+var (
+	// ErrUnfinished says that the making of the lab was cut.
+	ErrUnfinished = errors.New("the lab was not made to its end: remove it with mcim lab remove, and make it again")
+	// ErrDamaged says that a file of the lab is broken or missing.
+	ErrDamaged = errors.New("the lab is damaged")
+)
 
 // made is the file that says that a lab was made to its end.
 const made = "made"
@@ -169,6 +176,8 @@ func (w *World) create(ctx context.Context) error {
 }
 
 // Open opens a lab that Create has made. Orders that were cut wait for Resume.
+// Errors are those of store.OpenLab, ErrUnfinished, ErrDamaged with the file, and
+// those of the devices.
 func Open(ctx context.Context, c Config) (*World, error) {
 	w, err := openLab(c)
 	if err != nil {
@@ -178,9 +187,23 @@ func Open(ctx context.Context, c Config) (*World, error) {
 		err = w.open(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, w.Close())
+		return nil, errors.Join(w.damaged(err), w.Close())
 	}
 	return w, nil
+}
+
+// damaged says what to do about a lab in which a file is broken or missing.
+func (w *World) damaged(err error) error {
+	broken := false
+	for _, cause := range []error{store.ErrDamaged, store.ErrKey, wire.ErrKeyFile, emul.ErrImageDamaged} {
+		broken = broken || errors.Is(err, cause)
+	}
+	var file *fs.PathError
+	missing := errors.Is(err, fs.ErrNotExist) && errors.As(err, &file) && strings.HasPrefix(file.Path, w.lab.Dir)
+	if !broken && !missing {
+		return err
+	}
+	return fmt.Errorf("%w (%w): put that file back from a copy of the lab, or delete the lab's folder and make a new one", ErrDamaged, err)
 }
 
 // finished says whether the lab was made to its end.
