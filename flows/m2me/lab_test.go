@@ -74,12 +74,9 @@ func (l *lab) close() { l.must(l.Close()) }
 // nothing with it: before and after it answers from its own state, one request
 // at a time.
 func (l *lab) insert(c card.Card) {
-	l.t.Helper()
-	_, err := l.Machine.Placement(l.ctx())
-	l.must(err)
+	_, _ = l.Machine.Placement(l.ctx()) // a machine that is off uses no card
 	l.Device.Card = c
-	_, err = l.Machine.Placement(l.ctx())
-	l.must(err)
+	_, _ = l.Machine.Placement(l.ctx())
 }
 
 func (l *lab) must(err error) {
