@@ -1,23 +1,17 @@
 package hwtest
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"time"
 
 	"mcim/flows"
-	"mcim/flows/store"
 	"mcim/flows/wire"
 	"mcim/flows/world"
 	"mcim/hwtest/report"
 )
-
-// ErrLabUsed says that the lab's machine has its subscription already.
-var ErrLabUsed = errors.New("its machine has its subscription already")
 
 // Listener hears of a run as it goes on, of steps from several goroutines.
 type Listener interface {
@@ -107,65 +101,6 @@ func (r *run) prepare(ctx context.Context) error {
 	r.temporary = true
 	r.lab.Dir, err = os.MkdirTemp("", "mcim-lab-")
 	return err
-}
-
-// look leaves out of the cases what the lab has behind it.
-func (r *run) look(ctx context.Context) (*world.Status, error) {
-	if r.lab.Dir == "" {
-		return nil, nil
-	}
-	known, err := world.Look(ctx, r.lab)
-	if errors.Is(err, store.ErrNoLab) || errors.Is(err, world.ErrUnfinished) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	r.lab.Card = cmp.Or(r.lab.Card, known.Card)
-	if cut := slices.ContainsFunc(known.Orders, func(o world.OpenOrder) bool { return len(o.Done) > 0 }); cut || known.Machine.Subscribed {
-		return nil, r.used(ctx, cut)
-	}
-	if !known.Machine.Supplied {
-		if err := r.takeUp(ctx, func(w *world.World) error { return flows.NewRun(w).Supply(ctx) }); err != nil {
-			return nil, err
-		}
-	}
-	r.report.Environment.Before = []string{first}
-	r.Cases = slices.DeleteFunc(slices.Clone(r.Cases), func(c Case) bool { return c.ID == first })
-	return &known, nil
-}
-
-// first is the case that every lab has behind it that was not made by the run.
-const first = "P1"
-
-// takeUp finishes in a lab what was cut.
-func (r *run) takeUp(ctx context.Context, finish func(*world.World) error) error {
-	c := r.lab
-	// The lab's own card needs no reader for this, and a process reaches one pcscd:
-	// that of the run that may follow.
-	c.Meter, c.InProcess = r.meter, true
-	w, err := world.Open(ctx, c)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(finish(w), w.Close()); err != nil {
-		return fmt.Errorf("lab %s: what was cut in it: %w", c.Dir, err)
-	}
-	r.meter.Reset()
-	return nil
-}
-
-// used refuses a lab that has run its procedures, after the order that was cut in
-// it has come to its end.
-func (r *run) used(ctx context.Context, cut bool) error {
-	finished := ""
-	if cut {
-		if err := r.takeUp(ctx, func(w *world.World) error { return w.Resume(ctx) }); err != nil {
-			return err
-		}
-		finished = "the order that was cut is finished; "
-	}
-	return fmt.Errorf("lab %s: %s%w: name another folder, or remove it with mcim lab remove --lab %s", r.lab.Dir, finished, ErrLabUsed, r.lab.Dir)
 }
 
 // step passes a step on to the listeners.
@@ -375,46 +310,6 @@ func (r *run) environment(ctx context.Context, c Case) error {
 		return fmt.Errorf("%s was cut: %w", c.ID, err)
 	}
 	return nil
-}
-
-// close ends the lab, and removes a temporary one, after what it changed of
-// hardware that is not its own is as before.
-func (r *run) close() error {
-	if r.world == nil {
-		return r.remove(nil)
-	}
-	var restored error
-	if r.temporary && r.changedCard() {
-		ctx, cancel := context.WithTimeout(context.Background(), restoreTime)
-		defer cancel()
-		restored = r.world.RestoreCard(ctx)
-		r.report.Environment.Restored = restored == nil
-	}
-	return r.remove(errors.Join(restored, r.world.Close()))
-}
-
-// restoreTime bounds the writing back.
-const restoreTime = 30 * time.Second
-
-// changedCard says whether the run has written to the card: one that refused a
-// PIN or the keys of its profile was left as it was, and stays so.
-func (r *run) changedCard() bool { return r.spent.Total().CardWrites > 0 }
-
-// remove removes a temporary lab. Where the card could not be restored it stays:
-// the keys that are in the card are there and nowhere else.
-func (r *run) remove(err error) error {
-	switch {
-	case !r.temporary:
-		return err
-	case err != nil && r.changedCard():
-		return fmt.Errorf("the card in %s may have keys of this run, which are in lab %s: it is kept: %w", r.lab.Card, r.lab.Dir, err)
-	case r.world != nil && r.lab.TPM != "":
-		removed, rerr := world.Remove(context.Background(), r.lab)
-		r.report.Environment.GivenBack = len(removed)
-		return errors.Join(err, rerr)
-	default:
-		return errors.Join(err, os.RemoveAll(r.lab.Dir))
-	}
 }
 
 // count enters steps and counts, once all has ended that can count.
