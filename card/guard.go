@@ -58,6 +58,9 @@ type GuardConfig struct {
 	// Floor is the least number of tries that must be left before a VERIFY. Less
 	// than DefaultFloor is taken for it.
 	Floor int
+	// Refused remembers the PINs that a card has refused; nil is one of this Guard
+	// alone.
+	Refused *Refused
 	// Budget is the most that may be spent; nil sets no bound.
 	Budget *Spent
 	// DryRun records what would be done and sends no command that writes or
@@ -99,7 +102,7 @@ type Step struct {
 // lets it authenticate. It spends nothing that it cannot account for:
 //
 //   - before a VERIFY it reads the retry counter, and refuses when that is below
-//     the floor or cannot be read;
+//     the floor or cannot be read, or when the card has refused that PIN before;
 //   - it writes only to cards of a known model with an ICCID on the allow list,
 //     which it reads itself, checks that the data fit, and reads back;
 //   - it refuses, before it sends, what goes past its budget.
@@ -119,6 +122,9 @@ type Guard struct {
 // NewGuard puts a Guard on a Session. It sends nothing.
 func NewGuard(s *Session, config GuardConfig) *Guard {
 	config.Floor = max(config.Floor, DefaultFloor)
+	if config.Refused == nil {
+		config.Refused = &Refused{}
+	}
 	g := &Guard{session: s, config: config}
 	g.model, g.modelErr = model.Find(config.ATR)
 	return g

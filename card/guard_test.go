@@ -91,7 +91,7 @@ func TestVerifyKnownUICC(t *testing.T) {
 func TestVerifyWrongPIN(t *testing.T) {
 	t.Parallel()
 	for sw, tries := range map[string]int{"63c2": 2, "63c0": 0, "6983": 0} {
-		g := guardOn(t, known(t), "00200001", "63c3", "0020000108"+pinPlain, sw)
+		g := guardOn(t, known(t), script([]string{"00200001", "63c3", "0020000108" + pinPlain, sw}, iccidScript())...)
 		err := g.Verify(context.Background(), uicc.RefPIN1, pin(t))
 		var wrong *card.PINError
 		if !errors.As(err, &wrong) || wrong.Tries != tries || !errors.Is(err, card.ErrWrongPIN) || errors.Is(err, apdu.ErrBlocked) != (tries == 0) {
@@ -216,8 +216,13 @@ func TestTriesOfUnknownCards(t *testing.T) {
 func TestVerifyClassA0(t *testing.T) {
 	t.Parallel()
 	probe := []string{"00a40004023f0000", "6e00", "a0a40000023f00", gsmMF + "9000", "a0a40000023f00", gsmMF + "9000"}
+	silent := []string{"00a40804022fe200", "6e00"}
 	for sw, tries := range map[string]int{"9000": 3, "9804": -1, "9840": 0} {
-		g := guardOn(t, card.GuardConfig{}, script(probe, []string{"a020000108" + pinPlain, sw})...)
+		lines := script(probe, []string{"a020000108" + pinPlain, sw})
+		if sw != "9000" {
+			lines = script(lines, silent)
+		}
+		g := guardOn(t, card.GuardConfig{}, lines...)
 		err := g.Verify(context.Background(), uicc.RefPIN1, pin(t))
 		var wrong *card.PINError
 		switch {
@@ -227,7 +232,7 @@ func TestVerifyClassA0(t *testing.T) {
 			t.Errorf("%s: %v, want %d tries", sw, err, tries)
 		}
 	}
-	g := guardOn(t, card.GuardConfig{}, script(probe, []string{"a020000208" + pinPlain, "9804"})...)
+	g := guardOn(t, card.GuardConfig{}, script(probe, []string{"a020000208" + pinPlain, "9804"}, silent)...)
 	if err := g.Verify(context.Background(), uicc.RefPIN2, pin(t)); !errors.Is(err, card.ErrWrongPIN) {
 		t.Errorf("CHV2: %v", err)
 	}

@@ -74,6 +74,9 @@ func (g *Guard) Verify(ctx context.Context, ref byte, pin secret.Bytes) error {
 	if pin.Len() == 0 {
 		return &RefusalError{what, "the PIN has 0 bytes", "give it in a file", ErrNoPIN}
 	}
+	if err := g.refusedBefore(ctx, what, ref, pin); err != nil {
+		return err
+	}
 	tries, err := g.tries(ctx, what, ref)
 	switch {
 	case err != nil:
@@ -93,7 +96,11 @@ func (g *Guard) Verify(ctx context.Context, ref byte, pin secret.Bytes) error {
 	if g.config.DryRun {
 		return nil
 	}
-	return g.present(ctx, ref, command)
+	err = g.present(ctx, ref, command)
+	if errors.Is(err, ErrWrongPIN) {
+		g.config.Refused.add(refusal{g.identify(ctx), ref, pin})
+	}
+	return err
 }
 
 // Tries reads the retry counter of a PIN or key without spending anything. Where
