@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"os"
 	"strings"
 
+	"mcim/flows/store"
 	"mcim/flows/wire"
 	"mcim/flows/world"
 )
@@ -52,29 +53,78 @@ var (
 	// ErrNoAttack: there is none of that name.
 	ErrNoAttack = errors.New("no such attack")
 	// ErrSucceeded: the attacker got what it wanted.
-	ErrSucceeded = errors.New("the attack succeeded")
+	ErrSucceeded = errors.New("no defence acted")
+	// ErrNotReached: the attack was over before a defence could act.
+	ErrNotReached = errors.New("the attack did not come as far as the defence")
 )
 
-// RunAttack opens the lab that c describes, or makes it, runs it up to the attack
-// and mounts that. The Refusal is the defence that acted; the error is
-// ErrSucceeded where none did, or says why the attack did not come that far.
-func RunAttack(ctx context.Context, c world.Config, name string) (Refusal, error) {
-	attacks := Attacks()
-	i := slices.IndexFunc(attacks, func(a Attack) bool { return a.Name == name })
-	if i < 0 {
-		return Refusal{}, fmt.Errorf("%w: %q; there are platform, replay, redirect and autn", ErrNoAttack, name)
+// FindAttack is the attack of that name, or ErrNoAttack.
+func FindAttack(name string) (Attack, error) {
+	var names []string
+	for _, a := range Attacks() {
+		if a.Name == name {
+			return a, nil
+		}
+		names = append(names, a.Name)
 	}
-	a, by := attacks[i], &attacker{}
-	if a.prepare != nil {
+	return Attack{}, fmt.Errorf("%w: %q: there are %s", ErrNoAttack, name, strings.Join(names, ", "))
+}
+
+// RunAttack mounts an attack on a temporary lab: a new one where c.Dir is empty,
+// or else a copy of the lab there, which is made where there is none and which the
+// attack does not change. It runs the lab up to the attack and mounts that; opened
+// hears of the lab before. The Refusal is the defence that acted; the error is
+// ErrNoAttack, ErrSucceeded, ErrNotReached, or says why there is no lab: that of
+// world.Copy or world.Open, or of opened.
+func RunAttack(ctx context.Context, c world.Config, name string, opened func(*world.World) error) (refusal Refusal, err error) {
+	a, err := FindAttack(name)
+	if err != nil {
+		return Refusal{}, err
+	}
+	dir, err := os.MkdirTemp("", "mcim-lab-")
+	if err != nil {
+		return Refusal{}, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := scene(ctx, c, dir); err != nil {
+		return Refusal{}, err
+	}
+	by := &attacker{}
+	if c.Dir = dir; a.prepare != nil {
 		c.Attack = a.prepare(by)
 	}
 	w, err := world.OpenOrCreate(ctx, c)
 	if err != nil {
 		return Refusal{}, err
 	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	if err := opened(w); err != nil {
+		return Refusal{}, err
+	}
 	by.world, by.run = w, NewRun(w)
-	refusal, err := a.judge(a.mount(by, ctx))
-	return refusal, errors.Join(err, w.Close())
+	return a.judge(a.mount(by, ctx))
+}
+
+// scene copies the lab of c, if one is named, to dir. One that is not there is
+// made first, and its machine supplied, as mcim lab init does.
+func scene(ctx context.Context, c world.Config, dir string) error {
+	if c.Dir == "" {
+		return nil
+	}
+	err := world.Copy(ctx, c, dir)
+	if !errors.Is(err, store.ErrNoLab) && !errors.Is(err, world.ErrUnfinished) {
+		return err
+	}
+	made := c
+	made.InProcess = true // the attack will need the one pcscd that a process can reach
+	w, err := world.OpenOrCreate(ctx, made)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(NewRun(w).Supply(ctx), w.Close()); err != nil {
+		return err
+	}
+	return world.Copy(ctx, c, dir)
 }
 
 // judge tells the refusal that is meant from others.
@@ -90,11 +140,12 @@ func (a Attack) judge(err error) (Refusal, error) {
 			}
 		}
 	}
-	return Refusal{}, fmt.Errorf("%s did not come as far as the defence: %w", a.Name, err)
+	return Refusal{}, fmt.Errorf("%s: %w: %w", a.Name, ErrNotReached, err)
 }
 
 // upTo runs what the lab has not behind it yet, to the point where the machine is
-// attached by its provisional identity or an operational one.
+// attached by its provisional identity or an operational one. An order that was
+// cut in the lab comes to its end.
 func (a *attacker) upTo(ctx context.Context) error {
 	supplied, err := a.world.Supplied(ctx)
 	if err != nil {
@@ -104,6 +155,13 @@ func (a *attacker) upTo(ctx context.Context) error {
 		if err := a.run.Supply(ctx); err != nil {
 			return err
 		}
+	}
+	cut, err := a.world.Cut(ctx)
+	if err != nil {
+		return err
+	}
+	if cut {
+		return a.world.Resume(ctx)
 	}
 	return a.run.Bootstrap(ctx)
 }
@@ -119,8 +177,9 @@ func (a *attacker) platform(ctx context.Context) error {
 	if err := a.world.Tamper(); err != nil {
 		return err
 	}
+	before := len(a.world.Carried())
 	err := a.next(ctx)
-	if len(a.world.Carried()) > 0 {
+	if len(a.world.Carried()) > before {
 		return nil
 	}
 	return err
@@ -174,10 +233,10 @@ func (a *attacker) carrier() world.Attack {
 // redirect has succeeded when the other machine's subscription is in this TRE,
 // even if the receipt then tells its operator.
 func (a *attacker) redirect(ctx context.Context) error {
-	if err := a.upTo(ctx); err != nil {
-		return err
+	err := a.upTo(ctx)
+	if err == nil && a.other == "" { // else in the order that was cut
+		err = a.next(ctx)
 	}
-	err := a.next(ctx)
 	if a.other == "" {
 		return err
 	}

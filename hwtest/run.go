@@ -183,9 +183,7 @@ func (r *run) frees(c Case) world.Spend {
 
 // open opens the lab, or makes it.
 func (r *run) open(ctx context.Context) error {
-	r.lab.Meter = r.meter
-	r.lab.Sinks = append(append(r.lab.Sinks, r.spent), r.files.sinks()...)
-	r.lab.Logger = r.files.logger()
+	r.watch()
 	w, err := world.OpenOrCreate(ctx, r.lab)
 	if err != nil {
 		return err
@@ -195,6 +193,13 @@ func (r *run) open(ctx context.Context) error {
 	r.report.Environment, err = environment(ctx, w, r.lab)
 	r.report.Environment.MCIM, r.report.Environment.Before = r.Version, before
 	return err
+}
+
+// watch has the lab tell all that is to be counted and kept.
+func (r *run) watch() {
+	r.lab.Meter = r.meter
+	r.lab.Sinks = append(append(r.lab.Sinks, r.spent), r.files.sinks()...)
+	r.lab.Logger = r.files.logger()
 }
 
 // skip enters a case that is not run.

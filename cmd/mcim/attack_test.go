@@ -2,37 +2,30 @@ package main
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
+	"context"
 	"strings"
 	"testing"
 
-	"mcim/flows"
-	"mcim/flows/wire"
+	"mcim/flows/world"
+	"mcim/hwtest"
 )
 
-// TestAttackOutcome: the last line of an attack, and what is said of one that did
-// not come as far as the defence.
-func TestAttackOutcome(t *testing.T) {
+// TestAttackExit: exit code 1 is for an attack that was refused; one that was not
+// ends with 3, its outcome as the last line, and nothing on standard error.
+func TestAttackExit(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		outcome attacked
-		want    string
+		lab  world.Config
+		code int
+		last string
 	}{
-		{attacked{Attack: "replay", Verdict: "refused", Step: "P6.8", Defence: "it was\nused"}, "refused: replay at P6.8: it was used\n"},
-		{attacked{Attack: "replay", Verdict: "succeeded"}, "succeeded: replay: no defence acted\n"},
+		{world.Config{InProcess: true}, exitFailed, "refused: autn at P2.7: "},
+		{world.Config{InProcess: true, Weak: world.Weakness{AcceptForgedAUTN: true}}, exitEnvironment, "succeeded: autn: no defence acted"},
 	} {
-		var b bytes.Buffer
-		if err := tt.outcome.writeText(&b); err != nil || b.String() != tt.want {
-			t.Errorf("%v, %q, want %q", err, b.String(), tt.want)
+		var out, talk bytes.Buffer
+		err := (&demoCmd{Attack: "autn"}).attack(console{out: &out, talk: &talk}, context.Background(), &hwtest.Runner{Lab: tt.lab})
+		if code := report(&talk, err); code != tt.code || !strings.HasPrefix(out.String(), tt.last) || talk.Len() != 0 {
+			t.Errorf("exit code %d, %q, %q; want %d, %q", code, out.String(), talk.String(), tt.code, tt.last)
 		}
-	}
-	var talk bytes.Buffer
-	con := console{out: &talk, talk: &talk}
-	if err := attackError(con, fmt.Errorf("on the way: %w", wire.Refuse("P4.4", "no order"))); !errors.Is(err, errFailed) || !strings.HasPrefix(talk.String(), "mcim: error: on the way") {
-		t.Errorf("a role that refuses elsewhere: %v, %q", err, talk.String())
-	}
-	if err := attackError(con, flows.ErrNoAttack); !errors.Is(err, flows.ErrNoAttack) {
-		t.Errorf("the environment: %v", err)
 	}
 }

@@ -1,12 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 
 	"mcim/card/emul"
 	"mcim/flows"
@@ -58,14 +57,22 @@ func (h hardware) config(dir, command string) (world.Config, error) {
 	return c, nil
 }
 
+// software says that no flag names or describes hardware.
+func (h hardware) software() bool {
+	return h.Card+h.TPM+h.Profile+h.EKRoots+h.BootLog+h.TakeOwnership == "" && len(h.Allow) == 0
+}
+
 type demoCmd struct {
 	Lab    string `help:"Lab to use; made if it is not there, and kept. Without it: a temporary one." placeholder:"DIR"`
-	Out    string `help:"Folder for report.json, trace.jsonl, trace.pcap and log.jsonl." placeholder:"DIR" default:"demo"`
+	Out    string `help:"Folder for report.json, trace.jsonl, trace.pcap and log.jsonl; default: demo. An attack without it leaves none." placeholder:"DIR"`
 	JUnit  string `name:"junit" help:"Write JUnit XML too." placeholder:"FILE"`
 	DryRun bool   `help:"Say what would be spent and written, and send nothing of it."`
-	Attack string `help:"Mount an attack instead: platform, replay, redirect or autn. A defence has to stop it: exit code 1." placeholder:"NAME"`
+	Attack string `help:"Mount an attack instead, on a copy of the lab: platform, replay, redirect or autn. A defence has to stop it: exit code 1." placeholder:"NAME"`
 	hardware
 }
+
+// defaultOut is where a run leaves its files.
+const defaultOut = "demo"
 
 // Help is the long help text.
 func (demoCmd) Help() string {
@@ -78,7 +85,10 @@ On hardware: mcim demo --card pcsc:0 --tpm device:/dev/tpmrm0 --allow ICCID --pr
                        --ek-roots maker.pem --dry-run
 Without --dry-run it changes the subscription of that card.
 
-The last line of an attack is "refused: NAME at STEP: DEFENCE".`
+An attack is mounted on a temporary lab or, with --lab, on a copy of that one, which stays as it was.
+Its last line is "refused: NAME at STEP: DEFENCE" with exit code 1 if a defence stopped it. With exit
+code 3 it is "succeeded: NAME: ..." if none did, "not reached: NAME: ..." if it was over before, and
+none of these if there was no lab to attack.`
 }
 
 // Validate checks flags against each other.
@@ -86,15 +96,11 @@ func (c *demoCmd) Validate() error {
 	if c.Attack == "" {
 		return nil
 	}
-	var names []string
-	for _, a := range flows.Attacks() {
-		names = append(names, a.Name)
+	if _, err := flows.FindAttack(c.Attack); err != nil {
+		return fmt.Errorf("--attack: %w", err)
 	}
-	switch {
-	case !slices.Contains(names, c.Attack):
-		return fmt.Errorf("--attack %s: there are %s", c.Attack, strings.Join(names, ", "))
-	case c.Card != "" || c.TPM != "" || c.DryRun:
-		return errors.New("--attack is for a lab in software: leave --card, --tpm and --dry-run out")
+	if c.DryRun || !c.software() {
+		return errors.New("--attack is for a lab in software: leave --dry-run and all that names hardware out")
 	}
 	return nil
 }
@@ -105,20 +111,21 @@ func (c *demoCmd) Run(con console, ctx *contextHolder) error {
 	if err != nil {
 		return err
 	}
-	if c.Attack != "" {
-		return c.attack(con, ctx, config)
-	}
 	runner := &hwtest.Runner{Lab: config, Version: version(), Out: c.Out, JUnit: c.JUnit}
-	if c.DryRun {
+	if !con.json {
+		runner.Listeners = append(runner.Listeners, reporting.NewChart(con.out))
+	}
+	switch {
+	case c.Attack != "":
+		return c.attack(con, ctx, runner)
+	case c.DryRun:
 		plan, err := runner.Plan(ctx)
 		if plan == nil {
 			return err
 		}
 		return errors.Join(con.print(plan, plan.WriteText), err)
 	}
-	if !con.json {
-		runner.Listeners = append(runner.Listeners, reporting.NewChart(con.out))
-	}
+	runner.Out = cmp.Or(c.Out, defaultOut)
 	result, err := runner.Run(ctx)
 	if result == nil {
 		return named(err)
@@ -126,7 +133,7 @@ func (c *demoCmd) Run(con console, ctx *contextHolder) error {
 	if perr := con.print(result, result.WriteText); err != nil || perr != nil {
 		return errors.Join(named(err), perr)
 	}
-	con.say("report and traces are in %s", c.Out)
+	con.say("report and traces are in %s", runner.Out)
 	if result.Verdict != reporting.Pass {
 		return errFailed
 	}

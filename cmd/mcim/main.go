@@ -160,7 +160,7 @@ func exitCode(err error) int {
 // report prints err and gives the exit code that fits it.
 func report(stderr io.Writer, err error) int {
 	code := exitCode(err)
-	if err != nil && !errors.Is(err, errFailed) && !errors.Is(err, errNotReady) {
+	if err != nil && !errors.Is(err, errFailed) && !errors.Is(err, errNotReady) && !errors.Is(err, errUnproven) {
 		_, _ = fmt.Fprintf(stderr, "mcim: error: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return code

@@ -186,8 +186,9 @@ type Pending struct {
 	Order, Machine string
 	// Procedure is that of its mandate: "P4", "P8a" or "P8c".
 	Procedure string
-	// Steps are those that are finished, in their order; none while the order
-	// waits for its machine.
+	// Begun is false for a first provisioning that waits for its machine to come.
+	Begun bool
+	// Steps are those that are finished, in their order.
 	Steps []string
 }
 
@@ -208,7 +209,24 @@ func (r *RO) Pending(ctx context.Context) ([]Pending, error) {
 	var list []Pending
 	for _, e := range all {
 		if o := e.Value; !o.Over {
-			list = append(list, Pending{e.Key, o.Mandate.Machine, o.Mandate.Procedure(), steps[e.Key]})
+			done, runs := steps[e.Key]
+			list = append(list, Pending{e.Key, o.Mandate.Machine, o.Mandate.Procedure(), runs || o.Mandate.OldSHO != "", done})
+		}
+	}
+	return list, nil
+}
+
+// Succeeded lists the procedures of the orders that have ended well, without
+// order: "P4", "P8a", "P8c".
+func (r *RO) Succeeded(ctx context.Context) ([]string, error) {
+	all, err := orders.List(ctx, r.store)
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for _, e := range all {
+		if o := e.Value; o.Over && o.Failure == nil {
+			list = append(list, o.Mandate.Procedure())
 		}
 	}
 	return list, nil

@@ -16,6 +16,7 @@ import (
 
 	"mcim/card/emul"
 	"mcim/flows/m2me"
+	"mcim/flows/ro"
 	"mcim/flows/sho"
 	"mcim/flows/store"
 	"mcim/flows/subscriber"
@@ -178,6 +179,12 @@ func OpenOrCreate(ctx context.Context, c Config) (*World, error) {
 		return Create(ctx, c)
 	}
 	return w, err
+}
+
+// Cut says whether an order has begun in the lab and is not over: Resume ends it.
+func (w *World) Cut(ctx context.Context) (bool, error) {
+	list, err := w.RO.Pending(ctx)
+	return slices.ContainsFunc(list, func(p ro.Pending) bool { return p.Begun }), err
 }
 
 // Resume goes on where the lab was when it was closed or cut: the machine is

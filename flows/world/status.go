@@ -36,6 +36,8 @@ type MachineStatus struct {
 	Serial     string `json:"serial"`
 	Supplied   bool   `json:"supplied"`   // P1 has ended
 	Subscribed bool   `json:"subscribed"` // it has, or had, an MCIM of a home operator
+	// Behind is the procedures whose orders have ended well: "P4", "P8a", "P8c".
+	Behind []string `json:"behind"`
 }
 
 // TPMStatus is what the lab has in the machine's TPM.
@@ -67,7 +69,8 @@ type OpenOrder struct {
 	Order     string   `json:"order"`
 	Procedure string   `json:"procedure"`
 	Machine   string   `json:"machine"`
-	Done      []string `json:"done"` // steps that are finished
+	Begun     bool     `json:"begun"` // false while it waits for the machine to come
+	Done      []string `json:"done"`  // steps that are finished
 }
 
 // Look reads what is in the folder of c, without devices. Errors are those of
@@ -118,9 +121,12 @@ func (w *World) look(ctx context.Context) (Status, error) {
 func (w *World) lookOrders(ctx context.Context, s *Status) error {
 	orders, err := w.RO.Pending(ctx)
 	for _, o := range orders {
-		s.Orders = append(s.Orders, OpenOrder{Order: o.Order, Procedure: o.Procedure, Machine: o.Machine, Done: append([]string{}, o.Steps...)})
+		s.Orders = append(s.Orders, OpenOrder{Order: o.Order, Procedure: o.Procedure, Machine: o.Machine, Begun: o.Begun, Done: append([]string{}, o.Steps...)})
 	}
-	return err
+	behind, berr := w.RO.Succeeded(ctx)
+	slices.Sort(behind)
+	s.Machine.Behind = append([]string{}, slices.Compact(behind)...)
+	return errors.Join(err, berr)
 }
 
 func (w *World) lookSubscriptions(ctx context.Context, s *Status) error {

@@ -75,11 +75,11 @@ type Environment struct {
 	NotProven   []string `json:"not_proven"`
 }
 
-// Conclude sets the verdict of the run from its parts. A run without a
-// procedure proves nothing and does not pass.
+// Conclude sets the verdict of the run from its parts. A run without any proves
+// nothing and does not pass.
 func (r *Report) Conclude() {
 	r.Verdict = Pass
-	if len(r.Procedures) == 0 {
+	if len(r.Procedures)+len(r.Negatives) == 0 {
 		r.Verdict = NotRun
 	}
 	for _, p := range r.Procedures {
