@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"mcim/hwtest/report"
 )
 
 // WriteText writes the checks as a table, each with its fix below it. One fix for
@@ -12,13 +14,13 @@ func (d Diagnosis) WriteText(w io.Writer) error {
 	var b strings.Builder
 	last := ""
 	for _, c := range d.Checks {
-		fmt.Fprintf(&b, "%-4s  %-*s  %s\n", c.State, labelWidth, c.Name, c.Found)
+		b.WriteString(report.Hang(fmt.Sprintf("%-4s  %-*s  ", c.State, labelWidth, c.Name), c.Found))
 		if c.Fix != "" && c.Fix != last {
-			fmt.Fprintf(&b, "%*s  fix: %s\n", 6+labelWidth, "", c.Fix)
+			b.WriteString(report.Hang(fmt.Sprintf("%*s  fix: ", 6+labelWidth, ""), c.Fix))
 		}
 		last = c.Fix
 	}
-	b.WriteString("\n" + d.summary() + "\n")
+	b.WriteString("\n" + report.Hang("", d.summary()))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

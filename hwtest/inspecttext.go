@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"mcim/hwtest/report"
 )
 
 // labelWidth is the width of the first column, in characters.
@@ -51,7 +53,7 @@ func (t *text) heading(s string) {
 // line writes a label and a value, or nothing where there is no value.
 func (t *text) line(label, value string) {
 	if value != "" {
-		fmt.Fprintf(&t.b, "  %-*s %s\n", labelWidth, label, value)
+		t.b.WriteString(report.Hang(fmt.Sprintf("  %-*s ", labelWidth, label), value))
 	}
 }
 

@@ -24,7 +24,11 @@ func (cardInfoCmd) Help() string {
 	return `Reads the answer to reset, ICCID, applications, PIN states and what of the subscription is
 readable without a PIN. Nothing is verified, written or authenticated.
 
-Example: mcim card info --card pcsc:0 --json`
+Examples:
+  mcim card info
+  mcim card info --card pcsc:1 --json
+  mcim card info --card 'pcsc:ACS ACR39U'
+  mcim card info --card emul:card.img`
 }
 
 // Run reads the card.

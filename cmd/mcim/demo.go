@@ -77,18 +77,23 @@ const defaultOut = "demo"
 // Help is the long help text.
 func (demoCmd) Help() string {
 	return `Runs a machine's life: supply (P1), initial connectivity (P2), first provisioning (P4, P5c, P6, P7),
-change of subscription with the MCIM in the TPM (P8a) and in the UICC (P8c), each with the proof that
-what must not work does not. Exit code 0 only when every verdict is pass.
+change of subscription with the MCIM in the TPM (P8a) and in the UICC (P8c), each with the proof
+that what must not work does not. Exit code 0 only when every verdict is pass.
 
-Example: mcim demo --out demo
-On hardware: mcim demo --card pcsc:0 --tpm device:/dev/tpmrm0 --allow ICCID --profile card.toml
-                       --ek-roots maker.pem --dry-run
-Without --dry-run it changes the subscription of that card.
+Examples:
+  mcim demo --out demo
+  mcim demo --junit demo.xml --json
+  mcim demo --attack replay
+  mcim demo --card pcsc:0 --tpm device:/dev/tpmrm0 --ek-roots makers.pem \
+    --allow 8999901000000000018 --profile card.toml --dry-run
 
-An attack is mounted on a temporary lab or, with --lab, on a copy of that one, which stays as it was.
-Its last line is "refused: NAME at STEP: DEFENCE" with exit code 1 if a defence stopped it. With exit
-code 3 it is "succeeded: NAME: ..." if none did, "not reached: NAME: ..." if it was over before, and
-none of these if there was no lab to attack.`
+The last one is for hardware and shows the plan; without --dry-run it changes the subscription of
+that card.
+
+An attack is mounted on a temporary lab or, with --lab, on a copy of that one, which stays as it is.
+Its last line is "refused: NAME at STEP: DEFENCE" with exit code 1 if a defence stopped it. With
+exit code 3 it is "succeeded: NAME: ..." if none did, "not reached: NAME: ..." if it was over
+before, and none of these if there was no lab to attack.`
 }
 
 // Validate checks flags against each other.

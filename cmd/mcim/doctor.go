@@ -14,8 +14,10 @@ swtpm_setup and TPM, and changes nothing. What a run in software needs is requir
 virtual reader, swtpm, swtpm_setup; name the hardware to ask for that instead. Exit code 3 tells
 that something required is not there.
 
-Example: mcim doctor
-Example: mcim doctor --card pcsc:0 --tpm device:/dev/tpmrm0 --json`
+Examples:
+  mcim doctor
+  mcim doctor --card pcsc:0
+  mcim doctor --card pcsc:0 --tpm device:/dev/tpmrm0 --json`
 }
 
 // Run makes the checks.

@@ -23,14 +23,16 @@ type emulateCmd struct {
 
 // Help is the long help text.
 func (emulateCmd) Help() string {
-	return `Plays a software UICC into pcscd until interrupted.
-
-A profile holds keys: keep it readable for you alone. Values are strings in quotes: model ("usim"),
+	return `A profile holds keys: keep it readable for you alone. Values are strings in quotes: model ("usim"),
 iccid, imsi, pin1 and puk1 are digits, k, opc, amf, sqn and adm1 hexadecimal without spaces;
 mnc_length (a number) and algorithm ("milenage") are optional.
 
-Example: mcim emulate --private --profile card.toml --image card.img
-With the line that it prints, any PC/SC program reaches the card:
+Examples:
+  mcim emulate --private --profile card.toml --image card.img
+  mcim emulate --private --image card.img
+  mcim emulate --vpcd localhost:35963 --profile card.toml
+
+With the line that --private prints, any PC/SC program reaches the card, from another terminal:
 PCSCLITE_CSOCK_NAME=/tmp/mcim-pcscd-1/pcscd.comm mcim card info
 
 Note: the driver of the virtual reader listens on all addresses of the machine.`

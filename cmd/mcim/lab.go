@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 
 	"mcim/flows/sho"
 	"mcim/flows/wire"
@@ -51,10 +50,12 @@ type labInitCmd struct {
 
 // Help is the long help text.
 func (labInitCmd) Help() string {
-	return `The machine's AK is certified, its provisional identity (PCID) is in its TPM, and its subscriber has
-contracted a home operator: mcim demo --lab DIR goes on from there.
+	return `The machine's AK is certified, its provisional identity (PCID) is in its TPM, and its subscriber
+has contracted a home operator: mcim demo --lab DIR goes on from there.
 
-Example: mcim lab init --lab /tmp/lab`
+Examples:
+  mcim lab init --lab /tmp/lab
+  mcim lab init --lab /tmp/lab --card pcsc:0 --allow 8999901000000000018 --profile card.toml`
 }
 
 // Run makes the lab.
@@ -79,7 +80,14 @@ func (c *labInitCmd) Run(con console, ctx *contextHolder) error {
 type labStatusCmd struct{ labDir }
 
 // Help is the long help text.
-func (labStatusCmd) Help() string { return "Example: mcim lab status --lab /tmp/lab --json" }
+func (labStatusCmd) Help() string {
+	return `Operators, machine, card, what the lab has in the TPM, subscriptions, and orders that are not over.
+Nothing is changed.
+
+Examples:
+  mcim lab status --lab /tmp/lab
+  mcim lab status --lab /tmp/lab --json`
+}
 
 // Run shows the lab.
 func (c *labStatusCmd) Run(con console, ctx *contextHolder) error {
@@ -101,32 +109,35 @@ func showLab(con console, ctx context.Context, config world.Config) error {
 }
 
 func writeStatus(w io.Writer, s world.Status) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	say := func(format string, args ...any) { _, _ = fmt.Fprintf(t, format+"\n", args...) }
-	say("lab\t%s", s.Dir)
-	say("roles\t%s", strings.Join(s.Roles, ", "))
-	for _, o := range s.Operators {
-		say("operator\t%s, PLMN %s", o.Role, o.PLMN)
+	var b strings.Builder
+	say := func(label, format string, args ...any) {
+		b.WriteString(reporting.Hang(fmt.Sprintf("%-14s", label), fmt.Sprintf(format, args...)))
 	}
-	say("machine\t%s, %s", s.Machine.Role, machineState(s.Machine))
+	say("lab", "%s", s.Dir)
+	say("roles", "%s", strings.Join(s.Roles, ", "))
+	for _, o := range s.Operators {
+		say("operator", "%s, PLMN %s", o.Role, o.PLMN)
+	}
+	say("machine", "%s, %s", s.Machine.Role, machineState(s.Machine))
 	if s.Card != "" {
-		say("card\t%s", s.Card)
+		say("card", "%s", s.Card)
 	}
 	if s.TPM.URI == "" {
-		say("TPM\tnone yet")
+		say("TPM", "none yet")
 	} else {
-		say("TPM\t%s: %s", s.TPM.URI, s.TPM.Range)
+		say("TPM", "%s: %s", s.TPM.URI, s.TPM.Range)
 	}
 	for _, h := range s.TPM.Occupied {
-		say("\t%s  %s", h.Handle, h.What)
+		say("", "%s  %s", h.Handle, h.What)
 	}
 	for _, x := range s.Subscriptions {
-		say("subscription\t%s at %s, %s in %s, ICCID %s", x.IMSI, x.Operator, x.State, x.Placement, x.ICCID)
+		say("subscription", "%s at %s, %s in %s, ICCID %s", x.IMSI, x.Operator, x.State, x.Placement, x.ICCID)
 	}
 	for _, o := range s.Orders {
-		say("open order\t%s %s for %s, %d steps done", o.Procedure, o.Order, o.Machine, len(o.Done))
+		say("open order", "%s %s for %s, %d steps done", o.Procedure, o.Order, o.Machine, len(o.Done))
 	}
-	return t.Flush()
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 func machineState(m world.MachineStatus) string {
@@ -145,7 +156,12 @@ type labRemoveCmd struct {
 }
 
 // Help is the long help text.
-func (labRemoveCmd) Help() string { return "Example: mcim lab remove --lab /tmp/lab" }
+func (labRemoveCmd) Help() string {
+	return `The keys that are in a card which the lab wrote are in the lab alone, and lost with it.
+
+Examples:
+  mcim lab remove --lab /tmp/lab`
+}
 
 // returned is an NV index or handle that the TPM has back.
 type returned struct {

@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"mcim/card/device"
+	reporting "mcim/hwtest/report"
 	"mcim/tpm"
 )
 
@@ -25,11 +26,6 @@ const (
 	exitUsage       = 2
 	exitEnvironment = 3
 )
-
-const help = `Remote provisioning and change of subscription (3GPP TR 33.812) on real hardware:
-UICCs in PC/SC readers and a TPM 2.0, or a software UICC behind a private pcscd and swtpm.
-
-Exit codes: 0 pass, 1 a check failed, 2 usage (bad flag or file), 3 environment (reader, card, pcscd, TPM, lab).`
 
 // cli is the command line; each field's type is a command.
 type cli struct {
@@ -85,7 +81,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	var c cli
 	exited := -1
 	parser, err := kong.New(&c, kong.Name("mcim"), kong.Description(help), kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { exited = code }), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
+		kong.Exit(func(code int) { exited = code }), kong.Help(printHelp), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: reporting.Width}))
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "mcim: error: %v\n", err)
 		return exitUsage

@@ -10,39 +10,98 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 
 	"mcim/card/device"
+	reporting "mcim/hwtest/report"
 	"mcim/tpm"
 )
 
-// TestHelpHasExamples walks all commands: each one shows how it is used, and -h
-// prints that with exit code 0.
-func TestHelpHasExamples(t *testing.T) {
+// TestHelp walks all commands: -h prints the help as it is written, with examples
+// that mcim takes, on lines that fit a terminal.
+func TestHelp(t *testing.T) {
 	t.Parallel()
-	var c cli
-	parser, err := kong.New(&c, kong.Name("mcim"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaves := parser.Model.Leaves(false)
+	leaves := newParser(t).Model.Leaves(false)
 	if len(leaves) < 5 {
 		t.Fatalf("only %d commands", len(leaves))
 	}
 	for _, leaf := range leaves {
-		words := strings.Fields(leaf.FullPath())
 		t.Run(leaf.FullPath(), func(t *testing.T) {
 			t.Parallel()
-			if leaf.Help == "" || !strings.Contains(leaf.Detail, "Example: "+leaf.FullPath()) {
-				t.Errorf("the help has no line with \"Example: %s\":\n%s", leaf.FullPath(), leaf.Detail)
-			}
 			var out, talk bytes.Buffer
-			code := run(t.Context(), append(words[1:], "-h"), &out, &talk)
-			if code != exitPass || !strings.Contains(out.String(), "Example: "+leaf.FullPath()) || talk.Len() > 0 {
-				t.Errorf("-h: exit code %d, %q, %q", code, out.String(), talk.String())
+			if code := run(t.Context(), append(strings.Fields(leaf.FullPath())[1:], "-h"), &out, &talk); code != exitPass || talk.Len() > 0 {
+				t.Errorf("exit code %d, %q", code, talk.String())
+			}
+			if !strings.Contains(out.String(), "\n"+leaf.Help+"\n\n"+leaf.Detail+"\n\nFlags:\n") {
+				t.Errorf("not as written:\n%s", out.String())
+			}
+			if strings.Count(out.String(), leaf.Help) > 1 {
+				t.Errorf("%q is there twice", leaf.Help)
+			}
+			narrow(t, out.String())
+			lines := examples(leaf.Detail)
+			if len(lines) == 0 {
+				t.Errorf("no examples in %q", leaf.Detail)
+			}
+			for _, line := range lines {
+				words := strings.Fields(strings.ReplaceAll(line, "'pcsc:ACS ACR39U'", "pcsc:ACS"))
+				if parsed, err := newParser(t).Parse(words[1:]); err != nil || "mcim "+parsed.Command() != leaf.FullPath() {
+					t.Errorf("%s: %v", line, err)
+				}
 			}
 		})
+	}
+}
+
+func newParser(t *testing.T) *kong.Kong {
+	t.Helper()
+	parser, err := kong.New(&cli{}, kong.Name("mcim"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parser
+}
+
+// examples are the command lines below "Examples:", each on one line.
+func examples(help string) []string {
+	_, after, _ := strings.Cut(help, "Examples:\n")
+	var list []string
+	for line := range strings.Lines(strings.ReplaceAll(after, " \\\n   ", "")) {
+		if !strings.HasPrefix(line, "  mcim ") {
+			break
+		}
+		list = append(list, strings.TrimSpace(line))
+	}
+	return list
+}
+
+// narrow checks that text for people fits a terminal.
+func narrow(t *testing.T, text string) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > reporting.Width {
+			t.Errorf("%d characters: %s", n, line)
+		}
+	}
+}
+
+// TestHelpOfGroups: help without a command, and of one that has commands.
+func TestHelpOfGroups(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"-h"}, {"card", "-h"}, {"lab", "-h"}} {
+		var out, talk bytes.Buffer
+		code := run(t.Context(), args, &out, &talk)
+		usage := "Usage: " + strings.Join(append([]string{"mcim"}, args[:len(args)-1]...), " ") + " <command> [flags]\n"
+		if code != exitPass || talk.Len() > 0 || !strings.HasPrefix(out.String(), usage) || !strings.Contains(out.String(), "\nCommands:\n") {
+			t.Errorf("%v: exit code %d, %q, %s", args, code, talk.String(), out.String())
+		}
+		narrow(t, out.String())
+	}
+	var talk bytes.Buffer
+	if code := run(t.Context(), []string{"version", "-h"}, full{}, &talk); code != exitUsage || !strings.Contains(talk.String(), "no space left") {
+		t.Errorf("nowhere to write: exit code %d, %q", code, talk.String())
 	}
 }
 

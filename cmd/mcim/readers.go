@@ -14,9 +14,11 @@ type readersCmd struct{}
 
 // Help is the long help text.
 func (readersCmd) Help() string {
-	return `Lists the PC/SC readers with their index for --card pcsc:INDEX, and the cards in them.
+	return `INDEX is what --card pcsc:INDEX takes; FAMILY is what the answer to reset of the card lets guess.
 
-Example: mcim readers --json`
+Examples:
+  mcim readers
+  mcim readers --json`
 }
 
 // readerRow is one reader in the output.

@@ -13,7 +13,13 @@ import (
 type versionCmd struct{}
 
 // Help is the long help text.
-func (versionCmd) Help() string { return "Example: mcim version --json" }
+func (versionCmd) Help() string {
+	return `What to name in a report of a fault. The report of a run has it in its environment, too.
+
+Examples:
+  mcim version
+  mcim version --json`
+}
 
 // versions is the output.
 type versions struct {

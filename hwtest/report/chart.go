@@ -12,7 +12,6 @@ import (
 
 // The columns of a message chart, in characters.
 const (
-	chartWidth  = 100
 	indentWidth = 2
 	nameWidth   = 7
 	arrowWidth  = 23
@@ -119,7 +118,7 @@ func (c *Chart) end(e wire.Event) {
 	}
 	if e.Err != nil {
 		c.status("failed")
-		c.printf("%s", indented(e.Err.Error(), indentWidth*(depth(e.Path)+2)))
+		c.printf("%s", Hang(strings.Repeat(" ", indentWidth*(depth(e.Path)+2)), e.Err.Error()))
 		return
 	}
 	c.status("ok " + duration(e.Time.Sub(begun)))
@@ -144,7 +143,7 @@ func depth(path string) int { return strings.Count(path, "/") }
 // fill writes text after prefix, on several lines where it is too long, and
 // leaves the last one open.
 func (c *Chart) fill(prefix, text string, indent int) {
-	room := max(chartWidth-statusWidth-indent, 20)
+	room := max(Width-statusWidth-indent, 20)
 	lines := wrap(text, room)
 	for i, line := range lines {
 		if i > 0 {
@@ -158,7 +157,7 @@ func (c *Chart) fill(prefix, text string, indent int) {
 
 // status ends a line with what became of it.
 func (c *Chart) status(text string) {
-	room := chartWidth - c.dirty - len(text) - 2
+	room := Width - c.dirty - len(text) - 2
 	c.printf(" %s %s\n", strings.Repeat(".", max(room, 1)), text)
 	c.dirty = 0
 }
@@ -172,32 +171,6 @@ func (c *Chart) endLine() {
 
 // printf writes; a chart that cannot be shown does not stop the run.
 func (c *Chart) printf(format string, args ...any) { _, _ = fmt.Fprintf(c.w, format, args...) }
-
-// wrap cuts text into lines of at most width characters, at spaces where it can.
-func wrap(text string, width int) []string {
-	var lines []string
-	line := ""
-	for _, word := range strings.Fields(text) {
-		if line != "" && len([]rune(line))+1+len([]rune(word)) > width {
-			lines = append(lines, line)
-			line = ""
-		}
-		if line != "" {
-			line += " "
-		}
-		line += word
-	}
-	return append(lines, line)
-}
-
-// indented is text on lines of its own.
-func indented(text string, by int) string {
-	var b strings.Builder
-	for _, line := range wrap(text, max(chartWidth-by, 20)) {
-		fmt.Fprintf(&b, "%*s%s\n", by, "", line)
-	}
-	return b.String()
-}
 
 // duration is d with three digits or so.
 func duration(d time.Duration) string {

@@ -61,7 +61,7 @@ P4  registration
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
 	for line := range strings.Lines(b.String()) {
-		if utf8.RuneCountInString(line) > chartWidth+1 {
+		if utf8.RuneCountInString(line) > Width+1 {
 			t.Errorf("%d characters: %s", utf8.RuneCountInString(line), line)
 		}
 	}

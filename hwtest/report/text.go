@@ -20,7 +20,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	for _, n := range r.Negatives {
 		fmt.Fprintf(&b, "  %-4s %-8s %s\n", n.Procedure, n.Verdict, n.Name)
 		if n.Verdict != Pass {
-			b.WriteString(indented(n.Detail, 16))
+			b.WriteString(Hang(strings.Repeat(" ", 16), n.Detail))
 		}
 	}
 	r.surroundings(&b)
@@ -47,7 +47,7 @@ func (r *Report) table(b *bytes.Buffer) {
 	for _, p := range r.Procedures {
 		if p.Verdict != Pass {
 			fmt.Fprintf(b, "%s: %s\n", p.ID, p.Verdict)
-			b.WriteString(indented(p.Reason, 4))
+			b.WriteString(Hang("    ", p.Reason))
 		}
 	}
 	if len(r.Environment.Before) > 0 {
@@ -65,8 +65,7 @@ func (r *Report) surroundings(b *bytes.Buffer) {
 		{"card", commas(e.Card, e.Reader, "ATR "+e.ATR)}, {"PC/SC", commas("pcscd "+e.PCSCD, e.Driver)},
 		{"TPM", commas(e.TPM, e.TPMMaker, "firmware "+e.TPMFirmware)}, {"mcim", commas(e.MCIM, e.Machine)},
 	} {
-		fmt.Fprintf(b, "  %-6s%s\n", line[0], strings.TrimLeft(indented(line[1], 8), " "))
-		b.Truncate(b.Len() - 1)
+		b.WriteString(Hang(fmt.Sprintf("  %-7s", line[0]), line[1]))
 	}
 	if e.Restored {
 		b.WriteString("  the card has its subscription of before\n")
@@ -78,8 +77,7 @@ func (r *Report) surroundings(b *bytes.Buffer) {
 		b.WriteString("\nNot proven by this run:\n")
 	}
 	for _, n := range e.NotProven {
-		fmt.Fprintf(b, "  - %s\n", strings.TrimLeft(indented(n, 4), " "))
-		b.Truncate(b.Len() - 1)
+		b.WriteString(Hang("  - ", n))
 	}
 }
 
