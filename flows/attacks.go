@@ -204,7 +204,7 @@ func (a *attacker) replay(ctx context.Context) error {
 	if err := a.next(ctx); err != nil {
 		return err
 	}
-	old, err := a.run.carried(-1)
+	old, err := a.run.last()
 	if err != nil {
 		return err
 	}

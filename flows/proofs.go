@@ -61,7 +61,7 @@ func (r *Run) proofs() []Proof {
 		{"P6", "the package of before, delivered again, is refused", r.deliverAgain, at("P6.8")},
 		{"P7", "the provisional identity is refused after use", r.attachByPCID, at("")},
 		{"P8a", "the old K gets no service", r.attachByOldIMSI, at("")},
-		{"P8a", "the old package is refused", r.deliverFirst, at("P6.8")},
+		{"P8a", "the old package is refused", r.deliverOld, at("P6.8")},
 		{"P8c", "the card refuses a network that has the old K", r.challengeWithOldK, func(err error) bool { return errors.Is(err, aka.ErrMAC) }},
 		{"P8c", "the old IMSI gets no service", r.attachByOldCard, at("")},
 		{"P8c", "the package of the card, delivered again, is refused", r.deliverAgain, at("P6.8")},
@@ -183,21 +183,17 @@ func (r *Run) deliver(ctx context.Context, p wire.PackageMessage) error {
 	return err
 }
 
-// carried is the package that went to the machine, counted from the first or, if
-// negative, from the last one.
-func (r *Run) carried(n int) (wire.PackageMessage, error) {
+// last is the package that went to the machine last.
+func (r *Run) last() (wire.PackageMessage, error) {
 	all := r.World.Carried()
-	if n < 0 {
-		n += len(all)
-	}
-	if n < 0 || n >= len(all) {
+	if len(all) == 0 {
 		return wire.PackageMessage{}, errors.New("no package has gone to the machine in this run")
 	}
-	return all[n], nil
+	return all[len(all)-1], nil
 }
 
 func (r *Run) deliverChanged(ctx context.Context) error {
-	p, err := r.carried(-1)
+	p, err := r.last()
 	if err != nil {
 		return err
 	}
@@ -207,15 +203,21 @@ func (r *Run) deliverChanged(ctx context.Context) error {
 }
 
 func (r *Run) deliverAgain(ctx context.Context) error {
-	p, err := r.carried(-1)
+	p, err := r.last()
 	if err != nil {
 		return err
 	}
 	return r.deliver(ctx, p)
 }
 
-func (r *Run) deliverFirst(ctx context.Context) error {
-	p, err := r.carried(0)
+// deliverOld delivers what brought the subscription of before, also where that was
+// in an earlier run.
+func (r *Run) deliverOld(ctx context.Context) error {
+	home, ok := r.World.SHOs[r.World.Home(r.oldIMSI)]
+	if !ok {
+		return errOldUnknown()
+	}
+	p, err := home.Package(ctx, r.oldIMSI)
 	if err != nil {
 		return err
 	}
@@ -233,10 +235,12 @@ func (r *Run) attachByOldCard(ctx context.Context) error { return r.attachAs(ctx
 // for it.
 func (r *Run) attachAs(ctx context.Context, identity string) error {
 	if identity == "" {
-		return errors.New("the identity of before is not known in this run")
+		return errOldUnknown()
 	}
 	return r.World.Machine.Request(wire.At(ctx, "P7.2"), identity)
 }
+
+func errOldUnknown() error { return errors.New("the identity of before is not known in this run") }
 
 // challengeWithOldK lets the card answer a challenge of who has the keys that
 // were in it before.

@@ -3,6 +3,8 @@ package hwtest
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"mcim/flows"
 	"mcim/flows/wire"
@@ -30,16 +32,24 @@ type Case struct {
 type Procedure struct {
 	ID    string // "P8a"
 	Title string
-	Steps int // numbered steps, each of which has to be seen
+	Steps int // numbered steps, each of which has to be seen; 0 where an earlier run has begun it
 }
 
-// missing names the numbered steps of the procedure that have not ended well.
+// begun says that an earlier run was cut in the procedure, and this one finishes it.
+func (p Procedure) begun() bool { return p.Steps == 0 }
+
+// missing names the numbered steps of the procedure that have not ended well; of
+// one that is finished only, those that were seen at all.
 func (p Procedure) missing(events []wire.Event) []string {
 	good := map[string]bool{}
 	for _, e := range events {
 		good[e.Name] = e.End && e.Err == nil
 	}
 	var list []string
+	if p.begun() {
+		maps.DeleteFunc(good, func(_ string, ended bool) bool { return ended })
+		return slices.Sorted(maps.Keys(good))
+	}
 	for n := range p.Steps {
 		if name := fmt.Sprintf("%s.%d", p.ID, n+1); !good[name] {
 			list = append(list, name)

@@ -26,8 +26,8 @@ type Listener interface {
 type Runner struct {
 	// Lab says what the lab stands on. Where its Dir is empty the lab is a
 	// temporary one: removed at the end, and what it has in a TPM given back. A lab
-	// that is there is gone on with, if its machine has no subscription yet. Run
-	// sets Meter, and adds to Sinks.
+	// that is there is gone on with: what was cut in it is finished, and what it has
+	// behind it left out. Run sets Meter, and adds to Sinks.
 	Lab world.Config
 	// Cases are run in this order; nil is Suite().
 	Cases []Case
@@ -191,7 +191,8 @@ func (r *run) open(ctx context.Context) error {
 	r.world, r.flow = w, flows.NewRun(w)
 	before := r.report.Environment.Before
 	r.report.Environment, err = environment(ctx, w, r.lab)
-	r.report.Environment.MCIM, r.report.Environment.Before = r.Version, before
+	r.report.Environment.MCIM = r.Version
+	r.earlier(before)
 	return err
 }
 
@@ -218,7 +219,7 @@ func (r *run) notProven(p Procedure) {
 
 func (r *run) enter(c Case, p Procedure, v report.Verdict, reason string) {
 	r.report.Procedures = append(r.report.Procedures, report.Procedure{
-		ID: p.ID, Title: p.Title, Placement: string(c.Placement), Verdict: v, Reason: reason, Steps: []report.Step{},
+		ID: p.ID, Title: p.Title, Placement: string(c.Placement), Verdict: v, Reason: reason, Steps: []report.Step{}, Finished: p.begun(),
 	})
 }
 
@@ -267,6 +268,9 @@ func verdict(p Procedure, events []wire.Event, failure error) (report.Verdict, s
 // prove runs the negative proofs of a case that passed.
 func (r *run) prove(ctx context.Context, c Case) error {
 	for _, p := range c.Procedures {
+		if p.begun() { // a proof needs what this run has not seen
+			continue
+		}
 		for _, proof := range r.flow.Proofs(p.ID) {
 			n := report.Negative{Procedure: p.ID, Name: proof.Name}
 			if r.stop != "" {

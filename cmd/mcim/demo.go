@@ -80,6 +80,9 @@ func (demoCmd) Help() string {
 change of subscription with the MCIM in the TPM (P8a) and in the UICC (P8c), each with the proof
 that what must not work does not. Exit code 0 only when every verdict is pass.
 
+With --lab it goes on where the lab is: what was cut there is finished, and what it has behind it is
+left out.
+
 Examples:
   mcim demo --out demo
   mcim demo --junit demo.xml --json

@@ -15,6 +15,8 @@ import (
 	"mcim/card/emul"
 	"mcim/card/vpcd"
 	"mcim/flows/store"
+	"mcim/flows/world"
+	"mcim/hwtest"
 )
 
 // TestDemoScripts runs demo and lab as their users do.
@@ -37,6 +39,7 @@ func TestDemoScripts(t *testing.T) {
 			"only":    onlyCommand,
 			"hold":    holdCommand,
 			"pulled":  pulledCommand,
+			"cut":     cutCommand,
 		},
 	})
 }
@@ -81,6 +84,24 @@ func holdCommand(ts *testscript.TestScript, neg bool, args []string) {
 	lab, err := store.CreateLab(ts.MkAbs(args[0]), "holder", store.LabConfig{Operators: []string{"sho-a"}, Machines: []string{"1"}})
 	ts.Check(err)
 	ts.Defer(func() { _ = lab.Close() })
+}
+
+// cutCommand (cut LAB POINT) runs the procedures on a lab, and cuts the run at a
+// point of the journal.
+func cutCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: cut LAB POINT")
+	}
+	ctx, cut := context.WithCancel(context.Background())
+	defer cut()
+	lab := world.Config{Dir: ts.MkAbs(args[0]), InProcess: true, OnPoint: func(point string) {
+		if point == args[1] {
+			cut()
+		}
+	}}
+	if _, err := (&hwtest.Runner{Lab: lab}).Run(ctx); err == nil || ctx.Err() == nil {
+		ts.Fatalf("not cut at %q: %v", args[1], err)
+	}
 }
 
 // pulledCommand (pulled N) puts the card of card.toml into a virtual reader, from

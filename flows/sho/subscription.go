@@ -98,6 +98,17 @@ func (s *SHO) Subscriptions(ctx context.Context) ([]Info, error) {
 // must not be; auc.ErrUnknown once it is closed.
 func (s *SHO) Keys(ctx context.Context, imsi string) (auc.Keys, error) { return s.auc.Keys(ctx, imsi) }
 
+// Package is what was made for a subscription of an order, for deliveries that
+// must be refused; store.ErrNotFound.
+func (s *SHO) Package(ctx context.Context, imsi string) (wire.PackageMessage, error) {
+	sub, err := subscriptions.Get(ctx, s.store, imsi)
+	if err != nil {
+		return wire.PackageMessage{}, err
+	}
+	c, err := s.ordered(ctx, sub.Order)
+	return wire.PackageMessage{Order: sub.Order, Package: sub.Package, Issuer: s.node.Identity.Certificate.Raw, Nonce: c.Nonce}, err
+}
+
 // status tells a subscriber of its own subscription in a machine.
 func (s *SHO) status(ctx context.Context, p wire.Peer, req wire.StatusRequest) (wire.StatusAnswer, error) {
 	all, err := subscriptions.List(ctx, s.store)

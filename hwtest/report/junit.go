@@ -39,8 +39,11 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 	var seconds float64
 	for _, p := range r.Procedures {
 		seconds += p.Seconds
-		procedures.add(junitCase{Class: "mcim." + p.Placement, Name: p.ID + " " + p.Title, Time: fmt.Sprintf("%.3f", p.Seconds),
-			Out: fmt.Sprintf("%d APDUs, %d bytes, %d TPM commands, %d messages", p.APDUs, p.LinkBytes, p.TPMCommands, p.Messages)},
+		out := fmt.Sprintf("%d APDUs, %d bytes, %d TPM commands, %d messages", p.APDUs, p.LinkBytes, p.TPMCommands, p.Messages)
+		if p.Finished {
+			out += "; begun by an earlier run that was cut"
+		}
+		procedures.add(junitCase{Class: "mcim." + p.Placement, Name: p.ID + " " + p.Title, Time: fmt.Sprintf("%.3f", p.Seconds), Out: out},
 			p.Verdict, p.Reason)
 	}
 	procedures.Time = fmt.Sprintf("%.3f", seconds)

@@ -25,12 +25,14 @@ type Report struct {
 
 // Procedure is one procedure of TR 33.812 as it ran, with what it cost.
 type Procedure struct {
-	ID          string  `json:"id"` // "P8a": this project's numbering
-	Title       string  `json:"title"`
-	Placement   string  `json:"placement"` // "tre" or "uicc"
-	Verdict     Verdict `json:"verdict"`
-	Reason      string  `json:"reason,omitempty"` // why it is not Pass
-	Steps       []Step  `json:"steps"`
+	ID        string  `json:"id"` // "P8a": this project's numbering
+	Title     string  `json:"title"`
+	Placement string  `json:"placement"` // "tre" or "uicc"
+	Verdict   Verdict `json:"verdict"`
+	Reason    string  `json:"reason,omitempty"` // why it is not Pass
+	Steps     []Step  `json:"steps"`
+	// Finished: an earlier run was cut in it; this is what was left of it.
+	Finished    bool    `json:"finished,omitempty"`
 	APDUs       uint64  `json:"apdus"`
 	LinkBytes   uint64  `json:"link_bytes"` // command and response bytes on the card link
 	TPMCommands uint64  `json:"tpm_commands"`

@@ -50,6 +50,15 @@ func (r *Report) table(b *bytes.Buffer) {
 			b.WriteString(Hang("    ", p.Reason))
 		}
 	}
+	var finished []string
+	for _, p := range r.Procedures {
+		if p.Finished {
+			finished = append(finished, p.ID)
+		}
+	}
+	if len(finished) > 0 {
+		fmt.Fprintf(b, "%s: begun by an earlier run that was cut; this one finished it\n", strings.Join(finished, ", "))
+	}
 	if len(r.Environment.Before) > 0 {
 		fmt.Fprintf(b, "%s: the lab had it behind it\n", strings.Join(r.Environment.Before, ", "))
 	}

@@ -1,0 +1,128 @@
+package hwtest
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"mcim/flows/world"
+	"mcim/hwtest/report"
+)
+
+// The environment of a child of TestCutRuns: the lab, and the journal point at
+// which the child kills itself.
+const cutLab, cutAt = "MCIM_CUT_LAB", "MCIM_CUT_AT"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(cutLab); dir != "" {
+		os.Exit(cutChild(dir, os.Getenv(cutAt)))
+	}
+	flag.Parse()
+	os.Exit(m.Run())
+}
+
+// cutChild runs the suite on a lab until it is killed.
+func cutChild(dir, at string) int {
+	_, err := (&Runner{Lab: world.Config{Dir: dir, InProcess: true, OnPoint: func(point string) {
+		if point == at {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	}}}).Run(context.Background())
+	fmt.Fprintln(os.Stderr, "not killed:", err)
+	return 1
+}
+
+// killed has a child run the suite on the lab, which is killed at the point.
+func killed(t *testing.T, dir, at string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), cutLab+"="+dir, cutAt+"="+at)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Fatalf("not killed at %q: %v, %s", at, err, out)
+	}
+}
+
+// TestCutRuns: where a run was killed, the next one finishes what was cut, runs
+// what is left, and says which is which; then nothing is left. Each child goes on
+// from the kill of the one before.
+func TestCutRuns(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "lab")
+	for _, tt := range []struct {
+		name, at, before, finished, ran string
+	}{
+		{"in P1", "P1.7 PCID injected", "", "P1", "P2 P4 P5c P6 P7 P8a P8c"},
+		{"in P4-P7", "P6.6 done", "P1", "P2 P4 P5c P6 P7", "P8a P8c"},
+		{"after P4-P7", "end end", "P1 P2 P4-P7", "", "P8a P8c"},
+		{"in P8a", "P8a.10 done", "P1 P2 P4-P7", "P8a", "P8c"},
+		{"in P8c", "P8c.8 update EF.IMSI written", "P1 P2 P4-P7 P8a", "P8c", ""},
+	} {
+		killed(t, dir, tt.at)
+		again := world.Config{Dir: filepath.Join(t.TempDir(), "lab"), InProcess: true}
+		if err := world.Copy(context.Background(), world.Config{Dir: dir}, again.Dir); err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			goesOn(t, again, tt.before, tt.finished, tt.ran)
+		})
+	}
+}
+
+// goesOn runs the suite on a lab that was cut, and once more.
+func goesOn(t *testing.T, lab world.Config, before, finished, ran string) {
+	t.Helper()
+	out, spent := t.TempDir(), &world.Spent{}
+	lab.Sinks = append(lab.Sinks, spent)
+	x := &Runner{Lab: lab, Out: out}
+	result, err := x.Run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rest, ended []string
+	for _, p := range result.Procedures {
+		if p.Verdict != report.Pass {
+			t.Errorf("%s: %s, %s", p.ID, p.Verdict, p.Reason)
+		}
+		if p.Finished {
+			ended = append(ended, p.ID)
+		} else {
+			rest = append(rest, p.ID)
+		}
+	}
+	for i, got := range []string{strings.Join(result.Environment.Before, " "), strings.Join(ended, " "), strings.Join(rest, " ")} {
+		if want := []string{before, finished, ran}[i]; got != want {
+			t.Errorf("%s %q, want %q", []string{"before", "finished", "ran"}[i], got, want)
+		}
+	}
+	for _, n := range result.Negatives {
+		if n.Verdict != report.Pass || !slices.Contains(rest, n.Procedure) {
+			t.Errorf("%s %s: %s, %s", n.Procedure, n.Name, n.Verdict, n.Detail)
+		}
+	}
+	if note := strings.Contains(strings.Join(result.Environment.NotProven, "\n"), "before it was cut"); result.Verdict != report.Pass || note != (finished != "") {
+		t.Errorf("verdict %s, not proven: %v", result.Verdict, result.Environment.NotProven)
+	}
+	agree(t, result, out)
+	var declared world.Spend
+	for _, c := range x.Cases {
+		declared = declared.Plus(c.Spends)
+	}
+	if !spent.Total().Within(declared) {
+		t.Errorf("spent %s, declared were %s", spent.Total(), declared)
+	}
+	if _, err := (&Runner{Lab: lab}).Run(context.Background()); !errors.Is(err, ErrLabUsed) || !strings.Contains(err.Error(), "mcim lab remove --lab") {
+		t.Errorf("once more: %v", err)
+	}
+}
