@@ -21,7 +21,7 @@ func (r *run) close() error {
 		ctx, cancel := context.WithTimeout(context.Background(), restoreTime)
 		defer cancel()
 		restored = r.world.RestoreCard(ctx)
-		r.report.Environment.Restored = restored == nil
+		r.report.Environment.Restored = restored == nil && r.lab.Card != ""
 	}
 	return r.remove(errors.Join(restored, r.world.Close()))
 }

@@ -171,10 +171,10 @@ func text(words ...uint32) string {
 	for _, w := range words {
 		b = binary.BigEndian.AppendUint32(b, w)
 	}
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
+	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
 			return -1
 		}
 		return r
-	}, string(b)))
+	}, string(b))), " ")
 }

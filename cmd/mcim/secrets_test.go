@@ -84,7 +84,7 @@ func (w *watcher) note(b []byte) {
 			w.children[string(line)] = true
 		}
 	}
-	for _, at := range []string{"\nP", "  not ", "  P1."} { // the supplier forgets PIN1 and ADM1 within P1
+	for _, at := range []string{"\nP", "  proof ", "  P1."} { // the supplier forgets PIN1 and ADM1 within P1
 		if bytes.HasPrefix(b, []byte(at)) {
 			w.sweep()
 			return

@@ -45,12 +45,13 @@ func (a inTRE) authenticate(_ context.Context, rand, autn [16]byte) (aka.Result,
 }
 
 // arrows names the steps of an attach: an initial one (P2) or an operational one
-// (P7).
-type arrows struct{ request, answer, key string }
+// (P7). The texts say by which subscription, for who reads the chart.
+type arrows struct{ request, answer, identity, key string }
 
 var (
-	initial     = arrows{"P2.3", "P2.7", "K_PCID"}
-	operational = arrows{"P7.2", "P7.3", "the new K"}
+	initial     = arrows{"P2.3", "P2.7", "its identity", "K_PCID"}
+	operational = arrows{"P7.2", "P7.3", "its identity", "the new K"}
+	unchanged   = arrows{"P7.2", "P7.3", "the IMSI that is in the UICC now", "the K that is in the UICC now"}
 )
 
 // attach gets a bearer from the visited network: the request with the identity
@@ -59,7 +60,7 @@ func (m *Machine) attach(ctx context.Context, steps arrows, by access) error {
 	vno := m.config.VNO
 	var identity string
 	var challenge wire.Challenge
-	err := wire.Step(ctx, steps.request, m.role, vno, "attach request with its identity", func(ctx context.Context) error {
+	err := wire.Step(ctx, steps.request, m.role, vno, "attach request with "+steps.identity, func(ctx context.Context) error {
 		var err error
 		if identity, err = by.identity(ctx); err != nil {
 			return err

@@ -260,7 +260,7 @@ func (m *Machine) UseUICC(ctx context.Context) error {
 	if err := m.switchToUICC(ctx); err != nil {
 		return err
 	}
-	return m.attach(m.node.Context(ctx), operational, m.uicc)
+	return m.attach(m.node.Context(ctx), unchanged, m.uicc)
 }
 
 // switchToUICC makes the UICC the one that counts: no MCIM of the TRE is active.

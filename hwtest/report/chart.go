@@ -20,7 +20,7 @@ const (
 
 // Chart writes the message chart of a run as it happens: a line for each step,
 // indented by the procedures around it, with what became of it and how long it
-// took. A step in which others happen gets a second line when it ends.
+// took. A step in which others happen gets a second line, "end", when it is over.
 // It is safe for concurrent use.
 type Chart struct {
 	mu    sync.Mutex
@@ -28,21 +28,36 @@ type Chart struct {
 	open  []openStep
 	dirty int  // characters in the line that was not ended; 0 at the start of a line
 	quiet bool // a negative proof runs
+	told  bool // the legend is written
 }
 
 // openStep is a step that has begun.
 type openStep struct {
 	path  string
+	arrow string
 	begun time.Time
 }
 
 // NewChart writes to w, which hears of parts of lines too.
 func NewChart(w io.Writer) *Chart { return &Chart{w: w} }
 
-// Case writes the heading of a case.
+// legend says who the roles are and how a line is read.
+const legend = `supplier    makes the machine          ro     registration operator, who provisions it remotely
+subscriber  owns the machine           sho-a  home operator, sho-b: the other one
+m2me        the machine: TPM and UICC  vno    visited network, by which the machine attaches
+                                       pva    validates platforms from afar
+A line is a step: its number, who does it or who -> whom, what, the outcome, the time. "end" is that
+of a step with others in it. "proof" is an attempt that has to be refused.
+`
+
+// Case writes the heading of a case, before the first one what helps to read all.
 func (c *Chart) Case(id, title string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.told {
+		c.told = true
+		c.printf("%s", legend)
+	}
 	c.open, c.quiet = nil, false
 	c.endLine()
 	c.printf("\n%s  %s\n", id, title)
@@ -78,26 +93,30 @@ func (c *Chart) Negative(n Negative) {
 	if n.Verdict != Pass {
 		status = string(n.Verdict)
 	}
-	prefix := "  not    "
-	c.fill(prefix, n.Name, len(prefix))
+	prefix := "  proof  "
+	c.fill(prefix, n.Name)
 	c.status(status)
 }
 
 func (c *Chart) begin(e wire.Event) {
 	c.endLine()
-	prefix := c.prefix(e)
-	c.fill(prefix, e.Text, len([]rune(prefix)))
-	c.open = append(c.open, openStep{e.Path, e.Time})
+	step := openStep{e.Path, arrow(e), e.Time}
+	c.fill(step.prefix(), e.Text)
+	c.open = append(c.open, step)
 }
 
 // prefix is what stands before the text of a step.
-func (c *Chart) prefix(e wire.Event) string {
-	depth := depth(e.Path)
-	arrow := party(e.From) + " -> " + party(e.To)
+func (s openStep) prefix() string {
+	depth, name := depth(s.path), s.path[strings.LastIndex(s.path, "/")+1:]
+	return fmt.Sprintf("%*s%-*s%-*s", indentWidth*(depth+1), "", nameWidth, name, arrowWidth-indentWidth*min(depth, 4), s.arrow)
+}
+
+// arrow is who does a step, and towards whom.
+func arrow(e wire.Event) string {
 	if e.From == e.To {
-		arrow = party(e.From)
+		return party(e.From)
 	}
-	return fmt.Sprintf("%*s%-*s%-*s", indentWidth*(depth+1), "", nameWidth, e.Name, arrowWidth-indentWidth*min(depth, 4), arrow)
+	return party(e.From) + " -> " + party(e.To)
 }
 
 // party is a role without the serial number of a machine.
@@ -107,34 +126,33 @@ func party(role string) string {
 }
 
 func (c *Chart) end(e wire.Event) {
-	begun, last, found := c.take(e.Path)
+	step, last, found := c.take(e.Path)
 	if !found {
 		return
 	}
 	if !last || c.dirty == 0 { // other steps ran since
 		c.endLine()
-		prefix := c.prefix(wire.Event{Path: e.Path, Name: e.Name})
-		c.fill(prefix[:len(prefix)-1], "", 0)
+		c.fill(step.prefix(), "end")
 	}
 	if e.Err != nil {
 		c.status("failed")
 		c.printf("%s", Hang(strings.Repeat(" ", indentWidth*(depth(e.Path)+2)), e.Err.Error()))
 		return
 	}
-	c.status("ok " + duration(e.Time.Sub(begun)))
+	c.status("ok " + duration(e.Time.Sub(step.begun)))
 }
 
 // take forgets the open step of that path that began last; last says whether no
 // step began after it.
-func (c *Chart) take(path string) (begun time.Time, last, found bool) {
+func (c *Chart) take(path string) (step openStep, last, found bool) {
 	for i := len(c.open) - 1; i >= 0; i-- {
 		if c.open[i].path == path {
-			begun, last = c.open[i].begun, i == len(c.open)-1
+			step, last = c.open[i], i == len(c.open)-1
 			c.open = append(c.open[:i], c.open[i+1:]...)
-			return begun, last, true
+			return step, last, true
 		}
 	}
-	return time.Time{}, false, false
+	return openStep{}, false, false
 }
 
 // depth is how many procedures are around a step.
@@ -142,16 +160,15 @@ func depth(path string) int { return strings.Count(path, "/") }
 
 // fill writes text after prefix, on several lines where it is too long, and
 // leaves the last one open.
-func (c *Chart) fill(prefix, text string, indent int) {
-	room := max(Width-statusWidth-indent, 20)
-	lines := wrap(text, room)
-	for i, line := range lines {
+func (c *Chart) fill(prefix, text string) {
+	indent := len([]rune(prefix))
+	for i, line := range wrap(text, max(Width-statusWidth-indent, 20)) {
 		if i > 0 {
 			c.printf("\n")
 			prefix = strings.Repeat(" ", indent)
 		}
 		c.printf("%s%s", prefix, line)
-		c.dirty = len([]rune(prefix)) + len([]rune(line))
+		c.dirty = indent + len([]rune(line))
 	}
 }
 

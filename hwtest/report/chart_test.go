@@ -42,20 +42,20 @@ func TestChart(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
 	play(NewChart(&b))
-	want := `
+	want := legend + `
 P4  registration
   P4.1   m2me -> ro             contact ................................................ ok (1.5 ms)
   P4.7   ro -> sho-a            platform validation (P5c)
     P5c.3  m2me                 a text that is longer than what fits into the column
                                 between the names and the outcome ...................... ok (1.5 ms)
-  P4.7                          ........................................................ ok (3.0 ms)
+  P4.7   ro -> sho-a            end .................................................... ok (3.0 ms)
   P4.5   ro -> sho-a            one
   P4.8   ro -> sho-a            two
-  P4.5                          ........................................................ ok (1.5 ms)
-  P4.8                          ............................................................. failed
+  P4.5   ro -> sho-a            end .................................................... ok (1.5 ms)
+  P4.8   ro -> sho-a            end ......................................................... failed
     refused, for a reason that is told in full
-  not    the old K gets no service ......................................................... refused
-  not    another .............................................................................. fail
+  proof  the old K gets no service ......................................................... refused
+  proof  another .............................................................................. fail
 `
 	if got := b.String(); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)

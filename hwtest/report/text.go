@@ -15,7 +15,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	b.WriteByte('\n')
 	r.table(&b)
 	if len(r.Negatives) > 0 {
-		b.WriteString("\nWhat must not work:\n")
+		b.WriteString("\nNegative proofs, each an attempt that has to be refused:\n")
 	}
 	for _, n := range r.Negatives {
 		fmt.Fprintf(&b, "  %-4s %-8s %s\n", n.Procedure, n.Verdict, n.Name)
@@ -33,16 +33,17 @@ func (r *Report) WriteText(w io.Writer) error {
 func (r *Report) table(b *bytes.Buffer) {
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	row := func(cells ...any) {
-		_, _ = fmt.Fprintf(t, "%v\t%v\t%v\t%v\t%10v\t%6v\t%10v\t%7v\t%8v\n", cells...)
+		_, _ = fmt.Fprintf(t, "%v\t%v\t%v\t%v\t%10v\t%6v\t%10v\t%8v\t%8v\n", cells...)
 	}
-	row("", "procedure", "MCIM", "verdict", "time", "APDUs", "card bytes", "TPM", "messages")
+	row("", "procedure", "MCIM", "verdict", "time", "APDUs", "card bytes", "TPM cmds", "messages")
 	var sum Procedure
 	for _, p := range r.Procedures {
 		row(p.ID, p.Title, p.Placement, p.Verdict, seconds(p.Seconds), p.APDUs, p.LinkBytes, p.TPMCommands, p.Messages)
 		sum.APDUs, sum.LinkBytes = sum.APDUs+p.APDUs, sum.LinkBytes+p.LinkBytes
+		sum.Seconds += p.Seconds
 		sum.TPMCommands, sum.Messages = sum.TPMCommands+p.TPMCommands, sum.Messages+p.Messages
 	}
-	row("all", "", "", r.Verdict, "", sum.APDUs, sum.LinkBytes, sum.TPMCommands, sum.Messages)
+	row("all", "", "", r.Verdict, seconds(sum.Seconds), sum.APDUs, sum.LinkBytes, sum.TPMCommands, sum.Messages)
 	_ = t.Flush() // a Buffer takes all
 	for _, p := range r.Procedures {
 		if p.Verdict != Pass {
