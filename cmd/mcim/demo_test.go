@@ -5,9 +5,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -35,28 +33,12 @@ func TestDemoScripts(t *testing.T) {
 			"readers": readersCommand,
 			"code":    codeCommand,
 			"lines":   linesCommand,
-			"narrow":  narrowCommand,
 			"only":    onlyCommand,
 			"hold":    holdCommand,
 			"pulled":  pulledCommand,
 			"cut":     cutCommand,
 		},
 	})
-}
-
-// narrowCommand (narrow FILE N) checks that no line of a file has more than N
-// characters.
-func narrowCommand(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: narrow FILE N")
-	}
-	most, err := strconv.Atoi(args[1])
-	ts.Check(err)
-	for line := range strings.Lines(ts.ReadFile(args[0])) {
-		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > most {
-			ts.Fatalf("%d characters: %s", n, line)
-		}
-	}
 }
 
 // onlyCommand (only DIR FILE...) checks that a folder has these files and no

@@ -10,12 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 
 	"mcim/card/device"
-	reporting "mcim/hwtest/report"
 	"mcim/tpm"
 )
 
@@ -40,7 +38,9 @@ func TestHelp(t *testing.T) {
 			if strings.Count(out.String(), leaf.Help) > 1 {
 				t.Errorf("%q is there twice", leaf.Help)
 			}
-			narrow(t, out.String())
+			if wide := tooWide(out.String()); len(wide) > 0 {
+				t.Errorf("too wide: %q", wide)
+			}
 			lines := examples(leaf.Detail)
 			if len(lines) == 0 {
 				t.Errorf("no examples in %q", leaf.Detail)
@@ -77,16 +77,6 @@ func examples(help string) []string {
 	return list
 }
 
-// narrow checks that text for people fits a terminal.
-func narrow(t *testing.T, text string) {
-	t.Helper()
-	for line := range strings.Lines(text) {
-		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > reporting.Width {
-			t.Errorf("%d characters: %s", n, line)
-		}
-	}
-}
-
 // TestHelpOfGroups: help without a command, and of one that has commands.
 func TestHelpOfGroups(t *testing.T) {
 	t.Parallel()
@@ -97,7 +87,9 @@ func TestHelpOfGroups(t *testing.T) {
 		if code != exitPass || talk.Len() > 0 || !strings.HasPrefix(out.String(), usage) || !strings.Contains(out.String(), "\nCommands:\n") {
 			t.Errorf("%v: exit code %d, %q, %s", args, code, talk.String(), out.String())
 		}
-		narrow(t, out.String())
+		if wide := tooWide(out.String()); len(wide) > 0 {
+			t.Errorf("%v: too wide: %q", args, wide)
+		}
 	}
 	var talk bytes.Buffer
 	if code := run(t.Context(), []string{"version", "-h"}, full{}, &talk); code != exitUsage || !strings.Contains(talk.String(), "no space left") {

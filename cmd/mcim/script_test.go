@@ -11,11 +11,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -25,6 +27,7 @@ import (
 	"mcim/card/emul"
 	"mcim/card/pcsc"
 	"mcim/card/vpcd"
+	reporting "mcim/hwtest/report"
 )
 
 // TestMain makes this test program be mcim itself, and a small PC/SC program,
@@ -273,7 +276,8 @@ type badATR struct{ card.Card }
 func (badATR) Reset(context.Context) ([]byte, error) { return []byte{0x00, 0x00}, nil }
 
 // codeCommand (code N mcim ARGS...) runs mcim and checks its exit code; what it
-// printed is in the files stdout and stderr.
+// printed is in the files stdout and stderr. What people read there fits a terminal;
+// the one line that ends an attack does not have to.
 func codeCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: code N mcim ARGS...")
@@ -292,6 +296,49 @@ func codeCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	for _, name := range []string{"stdout", "stderr"} {
 		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(ts.ReadFile(name)), 0o600))
+	}
+	if slices.Contains(args, "--json") || slices.Contains(args, "--dry-run") {
+		return
+	}
+	for _, line := range tooWide(ts.ReadFile("stdout")) {
+		if verdict, _, _ := strings.Cut(line, ":"); verdict != "refused" && verdict != "succeeded" && verdict != "not reached" {
+			ts.Fatalf("%d characters: %s", utf8.RuneCountInString(line), line)
+		}
+	}
+}
+
+// tooWide are the lines that are wider than a terminal. A path alone on its line is
+// not: it stays whole, so that it can be copied.
+func tooWide(text string) []string {
+	var list []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSuffix(line, "\n"); utf8.RuneCountInString(line) > reporting.Width && len(strings.Fields(line)) > 1 {
+			list = append(list, line)
+		}
+	}
+	return list
+}
+
+// TestScriptsMeasureAll: the output of every command is measured by some script
+// that runs it by code.
+func TestScriptsMeasureAll(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/*/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var scripts strings.Builder
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scripts.Write(b)
+	}
+	for _, leaf := range newParser(t).Model.Leaves(false) {
+		if !strings.Contains(scripts.String(), "\ncode 0 "+leaf.FullPath()) && leaf.Name != "emulate" { // it goes on, and prints one line
+			t.Errorf("no script has a line \"code 0 %s\"", leaf.FullPath())
+		}
 	}
 }
 

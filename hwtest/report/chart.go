@@ -47,7 +47,7 @@ subscriber  owns the machine           sho-a  home operator, sho-b: the other on
 m2me        the machine: TPM and UICC  vno    visited network, by which the machine attaches
                                        pva    validates platforms from afar
 A line is a step: its number, who does it or who -> whom, what, the outcome, the time. "end" is that
-of a step with others in it. "proof" is an attempt that has to be refused.
+of a step with others in it. "proof" is an attempt at what must not work.
 `
 
 // Case writes the heading of a case, before the first one what helps to read all.

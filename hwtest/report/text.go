@@ -15,7 +15,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	b.WriteByte('\n')
 	r.table(&b)
 	if len(r.Negatives) > 0 {
-		b.WriteString("\nNegative proofs, each an attempt that has to be refused:\n")
+		b.WriteString("\nNegative proofs, each an attempt at what must not work:\n")
 	}
 	for _, n := range r.Negatives {
 		fmt.Fprintf(&b, "  %-4s %-8s %s\n", n.Procedure, n.Verdict, n.Name)
