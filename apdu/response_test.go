@@ -46,6 +46,7 @@ func TestStatusWord(t *testing.T) {
 		{0x9F16, false, -1, "22 bytes of response wait"},
 		{0x9200, false, -1, "class A0"},
 		{0x63C3, false, 3, "3 tries left"},
+		{0x63C1, false, 1, ", 1 try left"},
 		{0x63C0, false, 0, "0 tries left"},
 		{0x63CF, false, 15, "15 tries left"},
 		{0x6983, false, 0, "no tries left"},

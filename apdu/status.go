@@ -165,7 +165,10 @@ func (sw StatusWord) Meaning() string {
 	if m, ok := meanings[sw]; ok {
 		return m
 	}
-	if n, ok := sw.Retries(); ok {
+	switch n, ok := sw.Retries(); {
+	case ok && n == 1:
+		return "verification failed, 1 try left"
+	case ok:
 		return fmt.Sprintf("verification failed, %d tries left", n)
 	}
 	switch sw.SW1() {

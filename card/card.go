@@ -35,4 +35,7 @@ var (
 	ErrTimeout = errors.New("card did not answer in time")
 	// ErrCommand: the bytes are no command APDU, nothing was sent.
 	ErrCommand = errors.New("not a command APDU")
+	// ErrBudget: the command would spend more than may be, nothing was sent. It
+	// comes from a bound in front of a Card alone.
+	ErrBudget = errors.New("budget is spent")
 )

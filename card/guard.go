@@ -19,8 +19,6 @@ var (
 	ErrNotAllowed = errors.New("card is not on the allow list")
 	// ErrSize: the data do not fit the file.
 	ErrSize = errors.New("data do not fit the file")
-	// ErrBudget: the command would spend more than the budget.
-	ErrBudget = errors.New("budget is spent")
 	// ErrDryRun: a dry run cannot answer for a command that is not sent.
 	ErrDryRun = errors.New("dry run")
 	// ErrNoPIN: no PIN was given.
@@ -61,28 +59,9 @@ type GuardConfig struct {
 	// Refused remembers the PINs that a card has refused; nil is one of this Guard
 	// alone.
 	Refused *Refused
-	// Budget is the most that may be spent; nil sets no bound.
-	Budget *Spent
 	// DryRun records what would be done and sends no command that writes or
 	// spends.
 	DryRun bool
-}
-
-// Spent counts commands that use something up. They count when they are sent,
-// whatever becomes of them.
-type Spent struct {
-	PINTries int // VERIFY with a PIN
-	Writes   int // UPDATE BINARY and UPDATE RECORD
-	Auths    int // AUTHENTICATE, which moves the sequence number
-}
-
-// within reports whether s keeps to a budget; nil is no bound.
-func (s Spent) within(budget *Spent) bool {
-	return budget == nil || s.PINTries <= budget.PINTries && s.Writes <= budget.Writes && s.Auths <= budget.Auths
-}
-
-func (s Spent) plus(t Spent) Spent {
-	return Spent{s.PINTries + t.PINTries, s.Writes + t.Writes, s.Auths + t.Auths}
 }
 
 // Step is one command of a plan: what writes or spends.
@@ -99,15 +78,15 @@ type Step struct {
 }
 
 // Guard is the only way in which this program verifies a PIN, writes a card or
-// lets it authenticate. It spends nothing that it cannot account for:
+// lets it authenticate:
 //
 //   - before a VERIFY it reads the retry counter, and refuses when that is below
 //     the floor or cannot be read, or when the card has refused that PIN before;
 //   - it writes only to cards of a known model with an ICCID on the allow list,
-//     which it reads itself, checks that the data fit, and reads back;
-//   - it refuses, before it sends, what goes past its budget.
+//     which it reads itself, checks that the data fit, and reads back.
 //
-// What it refuses is a *RefusalError. It is not safe for concurrent use.
+// What it refuses is a *RefusalError. How much may be spent in all is for who owns
+// the Card to bound. It is not safe for concurrent use.
 type Guard struct {
 	session  *Session
 	config   GuardConfig
@@ -115,7 +94,6 @@ type Guard struct {
 	modelErr error // why there is no model
 	allowed  int   // 1 + the reset count at which the ICCID was found allowed
 	kind     kind
-	spent    Spent
 	plan     []Step
 }
 
@@ -133,21 +111,9 @@ func NewGuard(s *Session, config GuardConfig) *Guard {
 // Model is the card's, nil where none is known.
 func (g *Guard) Model() *model.Model { return g.model }
 
-// Spent is what was spent so far.
-func (g *Guard) Spent() Spent { return g.spent }
-
 // Plan gives the commands that write or spend, in their order: those that a dry
 // run did not send, or those that were sent.
 func (g *Guard) Plan() []Step { return slices.Clone(g.plan) }
-
-// afford refuses what goes past the budget.
-func (g *Guard) afford(what string, cost Spent) error {
-	if g.spent.plus(cost).within(g.config.Budget) {
-		return nil
-	}
-	b := *g.config.Budget
-	return &RefusalError{what, fmt.Sprintf("spent %+v of %+v", g.spent, b), "give a larger budget if this is meant", ErrBudget}
-}
 
 // authorize lets writes pass to an allowed card of a known model only. The ICCID
 // is read once for each reset of the card.

@@ -80,8 +80,8 @@ func TestVerifyKnownUICC(t *testing.T) {
 	if err := g.Verify(context.Background(), uicc.RefPIN1, pin(t)); err != nil {
 		t.Fatal(err)
 	}
-	if g.Spent() != (card.Spent{PINTries: 1}) || g.Model().Name != "usim" {
-		t.Errorf("spent %+v on model %v", g.Spent(), g.Model())
+	if g.Model().Name != "usim" {
+		t.Errorf("model %v", g.Model())
 	}
 	if d := cmp.Diff([]card.Step{{Command: "VERIFY PIN", Ref: 1, Tries: 3, Length: 8}}, g.Plan()); d != "" {
 		t.Error(d)
@@ -96,9 +96,6 @@ func TestVerifyWrongPIN(t *testing.T) {
 		var wrong *card.PINError
 		if !errors.As(err, &wrong) || wrong.Tries != tries || !errors.Is(err, card.ErrWrongPIN) || errors.Is(err, apdu.ErrBlocked) != (tries == 0) {
 			t.Errorf("%s: %v, want a *PINError with %d tries", sw, err, tries)
-		}
-		if g.Spent().PINTries != 1 {
-			t.Errorf("%s: spent %+v", sw, g.Spent())
 		}
 	}
 }
@@ -120,7 +117,6 @@ func TestVerifyRefuses(t *testing.T) {
 		"no such PIN":          {nil, "6a88", card.ErrTriesUnknown},
 		"disabled":             {nil, "6984", card.ErrTriesUnknown},
 		"nonsense":             {nil, "6f00", card.ErrTriesUnknown},
-		"budget 0":             {func(c *card.GuardConfig) { c.Budget = &card.Spent{} }, "63c3", card.ErrBudget},
 	} {
 		config := known(t)
 		if c.change != nil {
@@ -129,8 +125,8 @@ func TestVerifyRefuses(t *testing.T) {
 		g := guardOn(t, config, "00200001", c.sw)
 		t.Log(name)
 		refusal(t, g.Verify(context.Background(), uicc.RefPIN1, pin(t)), c.cause)
-		if g.Spent() != (card.Spent{}) || len(g.Plan()) != 0 {
-			t.Errorf("%s: spent %+v, plan %v", name, g.Spent(), g.Plan())
+		if len(g.Plan()) != 0 {
+			t.Errorf("%s: plan %v", name, g.Plan())
 		}
 	}
 }
@@ -147,8 +143,8 @@ func TestVerifyBadPIN(t *testing.T) {
 func TestVerifyNotNeeded(t *testing.T) {
 	t.Parallel()
 	g := guardOn(t, known(t), "00200001", "9000", "00200001", "9000")
-	if err := g.Verify(context.Background(), 1, pin(t)); err != nil || g.Spent() != (card.Spent{}) {
-		t.Errorf("%v, spent %+v", err, g.Spent())
+	if err := g.Verify(context.Background(), 1, pin(t)); err != nil || len(g.Plan()) != 0 {
+		t.Errorf("%v, plan %v", err, g.Plan())
 	}
 	_, err := g.Tries(context.Background(), 1)
 	refusal(t, err, card.ErrTriesUnknown)
@@ -162,8 +158,8 @@ func TestVerifyDryRun(t *testing.T) {
 	if err := g.Verify(context.Background(), uicc.RefADM1, pin(t)); err != nil {
 		t.Fatal(err)
 	}
-	if len(g.Plan()) != 1 || g.Plan()[0].Ref != uicc.RefADM1 || g.Spent() != (card.Spent{}) {
-		t.Errorf("plan %+v, spent %+v", g.Plan(), g.Spent())
+	if len(g.Plan()) != 1 || g.Plan()[0].Ref != uicc.RefADM1 {
+		t.Errorf("plan %+v", g.Plan())
 	}
 }
 
@@ -173,8 +169,38 @@ func TestVerifyTransportError(t *testing.T) {
 	pulled := cardtest.NewFaulty(s, cardtest.Fault{At: 1, Kind: cardtest.Removed})
 	g := card.NewGuard(card.NewSession(pulled, card.Options{}), known(t))
 	err := g.Verify(context.Background(), 1, pin(t))
-	if !errors.Is(err, card.ErrRemoved) || g.Spent().PINTries != 1 {
-		t.Errorf("%v, spent %+v; a try that may be gone counts", err, g.Spent())
+	if !errors.Is(err, card.ErrRemoved) || !strings.Contains(err.Error(), "the try may be spent") {
+		t.Error(err)
+	}
+}
+
+// bounded is a card to which no VERIFY with a PIN may go.
+type bounded struct{ card.Card }
+
+func (b bounded) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	if len(command) > 5 && command[1] == uicc.INSVerify {
+		return nil, card.ErrBudget
+	}
+	return b.Card.Transmit(ctx, command)
+}
+
+// TestVerifyPastBound: what a bound in front of the card refuses is no try that
+// may be spent.
+func TestVerifyPastBound(t *testing.T) {
+	t.Parallel()
+	g := card.NewGuard(card.NewSession(bounded{cardtest.NewScript(t, "00200001", "63c3")}, card.Options{}), known(t))
+	err := g.Verify(context.Background(), 1, pin(t))
+	if !errors.Is(err, card.ErrBudget) || strings.Contains(err.Error(), "may be spent") {
+		t.Error(err)
+	}
+}
+
+func TestPINErrorText(t *testing.T) {
+	t.Parallel()
+	for tries, want := range map[int]string{-1: "tries left unknown", 0: "blocked now", 1: ", 1 try left", 2: ", 2 tries left"} {
+		if text := (&card.PINError{Ref: 1, Tries: tries}).Error(); !strings.Contains(text, want) {
+			t.Errorf("%q, want %q", text, want)
+		}
 	}
 }
 
@@ -269,8 +295,8 @@ func TestUpdateBinary(t *testing.T) {
 	if err := g.UpdateBinary(context.Background(), f, 7, []byte{0xAA, 0xBB}); err != nil {
 		t.Fatal(err)
 	}
-	if g.Spent() != (card.Spent{Writes: 2}) || len(g.Plan()) != 2 {
-		t.Errorf("spent %+v, plan %v", g.Spent(), g.Plan())
+	if len(g.Plan()) != 2 {
+		t.Errorf("plan %v", g.Plan())
 	}
 }
 
@@ -320,8 +346,8 @@ func TestUpdateRefusesCards(t *testing.T) {
 		t.Errorf("no ICCID in EF.ICCID: %v", err)
 	}
 	for _, g := range []*card.Guard{unknown, stranger, silent, garbled} {
-		if g.Spent() != (card.Spent{}) || len(g.Plan()) != 0 {
-			t.Errorf("spent %+v, plan %v", g.Spent(), g.Plan())
+		if len(g.Plan()) != 0 {
+			t.Errorf("plan %v", g.Plan())
 		}
 	}
 }
@@ -334,20 +360,6 @@ func TestUpdateRefusesData(t *testing.T) {
 	for _, c := range []struct{ offset, length int }{{0, 10}, {8, 2}, {-1, 1}, {0, 0}, {9, 1}} {
 		refusal(t, g.UpdateBinary(ctx, f, c.offset, make([]byte, c.length)), card.ErrSize)
 	}
-}
-
-func TestUpdateBudget(t *testing.T) {
-	t.Parallel()
-	config := known(t)
-	config.Budget = &card.Spent{Writes: 1}
-	f := card.InMF(0x2FE2)
-	g := guardOn(t, config, script(iccidScript(), []string{
-		"00a40804022fe200", fcpICCID + "9000", "00d600000155", "9000", "00b0000001", "559000",
-		"00a40804022fe200", fcpICCID + "9000"})...)
-	if err := g.UpdateBinary(context.Background(), f, 0, []byte{0x55}); err != nil {
-		t.Fatal(err)
-	}
-	refusal(t, g.UpdateBinary(context.Background(), f, 0, []byte{0x55}), card.ErrBudget)
 }
 
 func TestUpdateProof(t *testing.T) {
@@ -368,9 +380,6 @@ func TestUpdateProof(t *testing.T) {
 		g := guardOn(t, known(t), lines...)
 		if err := g.UpdateBinary(context.Background(), f, 0, []byte{0x55}); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
-		}
-		if g.Spent().Writes != 1 {
-			t.Errorf("%s: spent %+v", name, g.Spent())
 		}
 	}
 }
@@ -440,7 +449,6 @@ func TestDryRun(t *testing.T) {
 	ctx := context.Background()
 	config := known(t)
 	config.DryRun = true
-	config.Budget = &card.Spent{PINTries: 9, Writes: 9, Auths: 9}
 	key, _ := testKey(t)
 	arr := "80010190008001 02a40683010a950108" // read always, update ADM1
 	record := compact(arr) + strings.Repeat("ff", 20-len(compact(arr))/2)
@@ -466,24 +474,18 @@ func TestDryRun(t *testing.T) {
 	if d := cmp.Diff(want, g.Plan()); d != "" {
 		t.Error(d)
 	}
-	if g.Spent() != (card.Spent{}) {
-		t.Errorf("spent %+v", g.Spent())
-	}
 }
 
 func TestAuthenticate(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	config := known(t)
-	config.Budget = &card.Spent{Auths: 1}
 	command := "0088008122" + "10" + strings.Repeat("00", 16) + "10" + strings.Repeat("00", 16) + "00"
 	g := guardOn(t, config, script(appScript(), []string{command, "9862"})...)
 	r, err := g.Authenticate(ctx, usimAID, usim.Authenticate{})
-	if err != nil || r.SW != apdu.SWAuthenticationMAC || g.Spent() != (card.Spent{Auths: 1}) {
-		t.Errorf("%v %v, spent %+v", r, err, g.Spent())
+	if err != nil || r.SW != apdu.SWAuthenticationMAC {
+		t.Errorf("%v %v", r, err)
 	}
-	_, err = g.Authenticate(ctx, usimAID, usim.Authenticate{})
-	refusal(t, err, card.ErrBudget)
 	if _, err := g.Authenticate(ctx, usimAID, usim.Authenticate{Context: 1}); !errors.Is(err, uicc.ErrField) {
 		t.Errorf("context 01: %v", err)
 	}

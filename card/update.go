@@ -94,10 +94,6 @@ func (g *Guard) update(ctx context.Context, w write) error {
 	if err := w.check(fcp); err != nil {
 		return err
 	}
-	commands := w.commands()
-	if err := g.afford(w.what(), Spent{Writes: len(commands)}); err != nil {
-		return err
-	}
 	step := Step{Command: w.command(), File: w.file.String(), Record: w.record, Offset: w.offset, Length: len(w.data), Proof: g.proof(w.file)}
 	if g.config.DryRun {
 		step.Right = g.right(ctx, w.file, fcp)
@@ -105,8 +101,7 @@ func (g *Guard) update(ctx context.Context, w write) error {
 		return nil
 	}
 	g.plan = append(g.plan, step)
-	for _, c := range commands {
-		g.spent.Writes++
+	for _, c := range w.commands() {
 		if _, err := g.session.doOn(ctx, w.file, c); err != nil {
 			return err
 		}

@@ -29,6 +29,8 @@ func (e *PINError) Error() string {
 		return fmt.Sprintf("wrong PIN %02X (%v); tries left unknown", e.Ref, e.SW)
 	case e.Tries == 0:
 		return fmt.Sprintf("wrong PIN %02X, it is blocked now; unblock it with the PUK", e.Ref)
+	case e.Tries == 1:
+		return fmt.Sprintf("wrong PIN %02X, 1 try left", e.Ref)
 	default:
 		return fmt.Sprintf("wrong PIN %02X, %d tries left", e.Ref, e.Tries)
 	}
@@ -88,9 +90,6 @@ func (g *Guard) Verify(ctx context.Context, ref byte, pin secret.Bytes) error {
 	case tries < g.config.Floor:
 		return &RefusalError{what, fmt.Sprintf("%d left, the floor is %d", tries, g.config.Floor),
 			"make sure of the PIN and verify it with another tool, which sets the counter back", ErrTriesLow}
-	}
-	if err := g.afford(what, Spent{PINTries: 1}); err != nil {
-		return err
 	}
 	g.plan = append(g.plan, Step{Command: "VERIFY PIN", Ref: ref, Tries: tries, Length: pin.Len()})
 	if g.config.DryRun {
@@ -236,9 +235,11 @@ func (g *Guard) present(ctx context.Context, ref byte, c apdu.Command) error {
 			c.P2 = 0x02 // CHV2 (TS 51.011, 9.3)
 		}
 	}
-	g.spent.PINTries++
 	r, err := g.session.Send(ctx, c)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrBudget):
+		return err
+	case err != nil:
 		return fmt.Errorf("the try may be spent: %w", err)
 	}
 	tries, told := r.SW.Retries()
@@ -265,9 +266,6 @@ func (g *Guard) Authenticate(ctx context.Context, app []byte, a usim.Authenticat
 	if c.Err != nil {
 		return apdu.Response{}, c.Err
 	}
-	if err := g.afford(what, Spent{Auths: 1}); err != nil {
-		return apdu.Response{}, err
-	}
 	g.plan = append(g.plan, Step{Command: what, File: InApp(app).String(), Length: len(c.Data)})
 	if g.config.DryRun {
 		return apdu.Response{}, &RefusalError{what, "nothing was sent", "run it without --dry-run", ErrDryRun}
@@ -275,6 +273,5 @@ func (g *Guard) Authenticate(ctx context.Context, app []byte, a usim.Authenticat
 	if err := g.session.enter(ctx, app); err != nil {
 		return apdu.Response{}, err
 	}
-	g.spent.Auths++
 	return g.session.Send(ctx, c)
 }

@@ -62,8 +62,7 @@ func (r *Runner) Attack(ctx context.Context, name string) (*Attacked, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &run{Runner: r, lab: r.Lab, spent: &world.Spent{}}
-	x.meter = world.NewMeter(x.step)
+	x := newRun(r)
 	if x.files, err = newArtefacts(r.Out, r.JUnit); err != nil {
 		return nil, err
 	}

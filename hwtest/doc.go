@@ -6,8 +6,8 @@
 //
 // A Runner runs the Suite: the procedures of TR 33.812 on a lab, each followed by
 // the proofs that what must not work does not. It runs in software, or on the
-// hardware that the caller names. Every Case declares what it spends and is not
-// run past a budget; a card that is not allowed by its ICCID, of which no model or
+// hardware that the caller names. Every Case declares what it spends, does not begin
+// past a budget, and is stopped before a command that it has not declared; a card that is not allowed by its ICCID, of which no model or
 // no keys are known, is not touched; Plan tells what a run would do. What a run has
 // used of named hardware it gives back, where its lab is a temporary one: the card
 // has its subscription of before, the TPM its handles.

@@ -101,8 +101,11 @@ func (c Case) later() Case {
 	return c
 }
 
-// powerOn is the most that a machine spends to attach by what it has.
-var powerOn = world.Spend{PINTries: 1, Auths: 2, NVWrites: 1}
+// powerOn is the most that a machine spends to attach by what it has: the SQN
+// counter in the TRE, or the card's PIN1 and AUTHENTICATE, twice where the card asks
+// for resynchronisation. After a cut the TRE first counts what it has written and not
+// counted, of its state and of its SQNs, and once more where it finishes an erasure.
+var powerOn = world.Spend{PINTries: 1, Auths: 2, NVWrites: 4}
 
 // resume powers the machine on and ends what was cut. In a change of subscription
 // all of that counts for the change.

@@ -1,10 +1,12 @@
 package hwtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"mcim/flows"
@@ -27,11 +29,11 @@ type Runner struct {
 	// Lab says what the lab stands on. Where its Dir is empty the lab is a
 	// temporary one: removed at the end, and what it has in a TPM given back. A lab
 	// that is there is gone on with: what was cut in it is finished, and what it has
-	// behind it left out. Run sets Meter, and adds to Sinks.
+	// behind it left out. Run sets Meter and Spent, and adds to Sinks.
 	Lab world.Config
 	// Cases are run in this order; nil is Suite().
 	Cases []Case
-	// Budget is the most that may be spent in all; nil sets no bound.
+	// Budget is the most that may be spent in all; nil is what the cases declare.
 	Budget *world.Spend
 	// Version of mcim, for the report.
 	Version string
@@ -61,8 +63,7 @@ type run struct {
 // run from being made or ended: a lab, a reader, a TPM, a file, or ctx. Where the
 // run had begun there is a report beside the error.
 func (r *Runner) Run(ctx context.Context) (*report.Report, error) {
-	x := &run{Runner: r, lab: r.Lab, spent: &world.Spent{}}
-	x.meter = world.NewMeter(x.step)
+	x := newRun(r)
 	if err := x.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -70,7 +71,7 @@ func (r *Runner) Run(ctx context.Context) (*report.Report, error) {
 	if err == nil {
 		err = x.all(ctx)
 	}
-	err = errors.Join(err, x.close())
+	err = errors.Join(err, x.finish())
 	if len(x.report.Procedures) == 0 {
 		return nil, errors.Join(err, x.files.discard())
 	}
@@ -82,11 +83,23 @@ func (r *Runner) Run(ctx context.Context) (*report.Report, error) {
 	return &x.report, errors.Join(err, x.files.commit(&x.report))
 }
 
+// newRun is what has not begun: it may spend the budget, before a case says what
+// that may.
+func newRun(r *Runner) *run {
+	x := &run{Runner: r, lab: r.Lab, spent: &world.Spent{}, flow: flows.NewRun(nil)}
+	x.meter = world.NewMeter(x.step)
+	x.lab.Meter, x.lab.Spent = x.meter, x.spent
+	if x.Cases == nil {
+		x.Cases = Suite()
+	}
+	if x.Budget != nil {
+		x.spent.Bound(*x.Budget)
+	}
+	return x
+}
+
 // prepare looks at what is there before anything is made.
 func (r *run) prepare(ctx context.Context) error {
-	if r.Cases == nil {
-		r.Cases = Suite()
-	}
 	known, err := r.look(ctx)
 	if err != nil {
 		return err
@@ -137,25 +150,53 @@ func (r *run) one(ctx context.Context, c Case) error {
 		r.stop = r.unaffordable(c)
 	}
 	if r.stop != "" {
-		r.skip(c)
+		r.skip(ctx, c)
 		return nil
 	}
 	r.meter.Begin(c.Procedures[0].ID)
-	if r.world == nil {
-		if err := r.open(ctx); err != nil {
-			return err
-		}
+	r.spent.Bound(r.spent.Total().Plus(c.Spends))
+	err := r.open(ctx)
+	switch {
+	case err == nil:
+		r.reserved = r.reserved.Plus(r.frees(c))
+		err = c.run(r.flow, ctx)
+	case r.spent.Refused() == nil:
+		return err
 	}
-	r.reserved = r.reserved.Plus(r.frees(c))
-	failure := c.run(r.flow, ctx)
-	r.judge(c, failure)
+	r.judge(c, r.overspent(err))
+	r.prove(ctx, c)
+	r.checkLink()
 	if r.stop != "" {
 		return r.environment(ctx, c)
 	}
-	return r.prove(ctx, c)
+	return nil
 }
 
-// unaffordable says why the budget is too small for a case; empty if it is not.
+// overspent is the failure of what has just run, first of all that it asked for
+// more than the case declares, whatever was made of that.
+func (r *run) overspent(failure error) error {
+	return cmp.Or(r.spent.Refused(), failure)
+}
+
+// checkLink fails a case whose counts are not those of the virtual reader.
+func (r *run) checkLink() {
+	if r.stop != "" { // a command that was cut is in one count alone
+		return
+	}
+	if err := r.world.CheckLink(); err != nil {
+		r.fail(err)
+	}
+}
+
+// fail is the verdict on the procedure that was judged last.
+func (r *run) fail(reason error) {
+	last := &r.report.Procedures[len(r.report.Procedures)-1]
+	last.Verdict, last.Reason = report.Fail, reason.Error()
+	r.stop = fmt.Sprintf("%s did not pass: %v", last.ID, reason)
+}
+
+// unaffordable says why the budget is too small for a case; empty if it is not. One
+// that begins has what it declares, and no more.
 func (r *run) unaffordable(c Case) string {
 	if r.Budget == nil {
 		return ""
@@ -181,8 +222,11 @@ func (r *run) frees(c Case) world.Spend {
 	return s
 }
 
-// open opens the lab, or makes it.
+// open opens the lab, or makes it, if it is not open.
 func (r *run) open(ctx context.Context) error {
+	if r.world != nil {
+		return nil
+	}
 	r.watch()
 	w, err := world.OpenOrCreate(ctx, r.lab)
 	if err != nil {
@@ -198,23 +242,16 @@ func (r *run) open(ctx context.Context) error {
 
 // watch has the lab tell all that is to be counted and kept.
 func (r *run) watch() {
-	r.lab.Meter = r.meter
-	r.lab.Sinks = append(append(r.lab.Sinks, r.spent), r.files.sinks()...)
+	r.lab.Sinks = append(slices.Clone(r.lab.Sinks), r.files.sinks()...)
 	r.lab.Logger = r.files.logger()
 }
 
 // skip enters a case that is not run.
-func (r *run) skip(c Case) {
+func (r *run) skip(ctx context.Context, c Case) {
 	for _, p := range c.Procedures {
 		r.enter(c, p, report.NotRun, r.stop)
-		r.notProven(p)
 	}
-}
-
-func (r *run) notProven(p Procedure) {
-	for _, proof := range flows.NewRun(r.world).Proofs(p.ID) {
-		r.negative(report.Negative{Procedure: p.ID, Name: proof.Name, Verdict: report.NotRun, Detail: r.stop})
-	}
+	r.prove(ctx, c)
 }
 
 func (r *run) enter(c Case, p Procedure, v report.Verdict, reason string) {
@@ -243,9 +280,7 @@ func (r *run) judge(c Case, failure error) {
 		}
 	}
 	if failure != nil && !blamed {
-		last := &r.report.Procedures[len(r.report.Procedures)-1]
-		last.Verdict, last.Reason = report.Fail, failure.Error()
-		r.stop = fmt.Sprintf("%s did not pass: %v", last.ID, failure)
+		r.fail(failure)
 	}
 }
 
@@ -265,39 +300,36 @@ func verdict(p Procedure, events []wire.Event, failure error) (report.Verdict, s
 	return report.Fail, fmt.Sprintf("steps that were not seen: %v", missing)
 }
 
-// prove runs the negative proofs of a case that passed.
-func (r *run) prove(ctx context.Context, c Case) error {
+// prove runs the negative proofs of a case while nothing has failed, and enters
+// those that are not run.
+func (r *run) prove(ctx context.Context, c Case) {
 	for _, p := range c.Procedures {
 		if p.begun() { // a proof needs what this run has not seen
 			continue
 		}
 		for _, proof := range r.flow.Proofs(p.ID) {
-			n := report.Negative{Procedure: p.ID, Name: proof.Name}
-			if r.stop != "" {
-				n.Verdict, n.Detail = report.NotRun, r.stop
-				r.negative(n)
-				continue
-			}
-			for _, l := range r.listeners() {
-				l.Proof(proof.Name)
-			}
-			r.meter.Proof(p.ID)
-			refusal, err := proof.Run(ctx)
-			r.meter.Proof("")
-			n.Verdict, n.Detail = report.Pass, refusal
-			if err != nil {
-				n.Verdict, n.Detail = report.Fail, err.Error()
-				r.stop = err.Error()
+			n := report.Negative{Procedure: p.ID, Name: proof.Name, Verdict: report.NotRun, Detail: r.stop}
+			if r.stop == "" {
+				n.Verdict, n.Detail = r.attempt(ctx, p, proof)
 			}
 			r.negative(n)
-			if err != nil {
-				if err := r.environment(ctx, c); err != nil {
-					return err
-				}
-			}
 		}
 	}
-	return nil
+}
+
+// attempt runs one proof.
+func (r *run) attempt(ctx context.Context, p Procedure, proof flows.Proof) (report.Verdict, string) {
+	for _, l := range r.listeners() {
+		l.Proof(proof.Name)
+	}
+	r.meter.Proof(p.ID)
+	refusal, err := proof.Run(ctx)
+	r.meter.Proof("")
+	if err = r.overspent(err); err != nil {
+		r.stop = err.Error()
+		return report.Fail, r.stop
+	}
+	return report.Pass, refusal
 }
 
 // probeTime bounds the look at the devices after a failure.
@@ -310,6 +342,9 @@ func (r *run) environment(ctx context.Context, c Case) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s was cut: %w", c.ID, ctx.Err())
 	}
+	if r.world == nil { // it was not opened, for want of budget
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	if _, err := r.world.Device.Reset(ctx); err != nil {
@@ -319,6 +354,12 @@ func (r *run) environment(ctx context.Context, c Case) error {
 		return fmt.Errorf("%s was cut: %w", c.ID, err)
 	}
 	return nil
+}
+
+// finish ends the lab, and has for that what the cases that ran have set aside.
+func (r *run) finish() error {
+	r.spent.Bound(r.spent.Total().Plus(r.reserved))
+	return r.close()
 }
 
 // count enters steps and counts, once all has ended that can count.

@@ -3,66 +3,29 @@ package hwtest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"mcim/card/trace"
+	"mcim/card/device"
+	"mcim/card/emul"
 	"mcim/flows"
 	"mcim/flows/store"
 	"mcim/flows/world"
 	"mcim/hwtest/report"
 )
 
-// commands counts all that goes to card and TPM.
-type commands struct{ n int }
-
-func (c *commands) WriteAPDU(trace.Exchange) error   { c.n++; return nil }
-func (c *commands) WriteTPM(trace.TPMExchange) error { c.n++; return nil }
-
-// TestBudget runs each case with nothing left of the budget, which has to send no
-// command at all, and then with what it declares, which has to be enough.
-func TestBudget(t *testing.T) {
-	t.Parallel()
-	ctx, sent := context.Background(), &commands{}
-	x := begin(t, &Runner{Lab: world.Config{InProcess: true, Sinks: []trace.Sink{sent}}})
-	for _, c := range Suite() {
-		none := x.spent.Total()
-		x.Budget, sent.n = &none, 0
-		if err := x.one(ctx, c); err != nil {
-			t.Fatal(err)
-		}
-		if last := x.report.Procedures[len(x.report.Procedures)-1]; last.Verdict != report.NotRun || !strings.Contains(last.Reason, "budget") {
-			t.Errorf("%s without a budget: %s, %q", c.ID, last.Verdict, last.Reason)
-		}
-		if sent.n != 0 || x.spent.Total() != none {
-			t.Errorf("%s without a budget sent %d commands", c.ID, sent.n)
-		}
-		enough := none.Plus(c.Spends)
-		x.Budget, x.stop = &enough, ""
-		if err := x.one(ctx, c); err != nil {
-			t.Fatal(err)
-		}
-		if x.stop != "" {
-			t.Fatalf("%s with what it declares: %s", c.ID, x.stop)
-		}
-		if !x.spent.Total().Within(enough) {
-			t.Errorf("%s spent more than it declares", c.ID)
-		}
-	}
-}
-
 // begin prepares a run that the test drives case by case.
 func begin(t *testing.T, r *Runner) *run {
 	t.Helper()
-	x := &run{Runner: r, lab: r.Lab, spent: &world.Spent{}}
-	x.meter = world.NewMeter(x.step)
+	x := newRun(r)
 	if err := x.prepare(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := x.close(); err != nil {
+		if err := x.finish(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -96,9 +59,21 @@ func TestFailure(t *testing.T) {
 			t.Errorf("%s: %s, %q", p.ID, p.Verdict, p.Reason)
 		}
 	}
+	proofs := 0
+	for _, c := range cases {
+		for _, p := range c.Procedures {
+			proofs += len(flows.NewRun(nil).Proofs(p.ID))
+		}
+	}
+	if len(result.Negatives) != proofs {
+		t.Errorf("%d negative proofs are in the report, want %d", len(result.Negatives), proofs)
+	}
 	for _, n := range result.Negatives {
-		if (n.Verdict == report.Pass) != (n.Procedure == "P1") {
-			t.Errorf("%s %q: %s", n.Procedure, n.Name, n.Verdict)
+		switch {
+		case n.Procedure == "P1" && n.Verdict == report.Pass:
+		case n.Procedure != "P1" && n.Verdict == report.NotRun && strings.Contains(n.Detail, cut.Error()):
+		default:
+			t.Errorf("%s %q: %s, %q", n.Procedure, n.Name, n.Verdict, n.Detail)
 		}
 	}
 	junit, err := os.ReadFile(filepath.Join(out, "junit.xml"))
@@ -119,6 +94,46 @@ func TestMissingSteps(t *testing.T) {
 	}
 	if p := result.Procedures[0]; p.Verdict != report.Fail || !strings.Contains(p.Reason, "P1.9") {
 		t.Errorf("%s, %q", p.Verdict, p.Reason)
+	}
+}
+
+// TestLinkDiffers: a case whose APDUs are not those that the virtual reader has seen
+// fails, and is named with both counts.
+func TestLinkDiffers(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	idle, err := emul.RandomProfile("usim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := emul.New(idle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	played, err := device.PlayPrivate(ctx, "", c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer played.Close()
+	cases := Suite()
+	last := len(cases) - 1
+	change := cases[last].run
+	cases[last].run = func(f *flows.Run, ctx context.Context) error {
+		f.World.Played = played // which nobody sends anything to
+		return change(f, ctx)
+	}
+	result, err := (&Runner{Lab: world.Config{InProcess: true}, Cases: cases}).Run(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range result.Procedures {
+		differs := strings.Contains(p.Reason, fmt.Sprintf("the tap counts %d APDUs of %d bytes, the virtual reader 0 of 0", p.APDUs, p.LinkBytes))
+		if isLast := i == len(result.Procedures)-1; differs != isLast || (p.Verdict == report.Fail) != isLast {
+			t.Errorf("%s: %s, %q", p.ID, p.Verdict, p.Reason)
+		}
+	}
+	if result.Verdict != report.Fail {
+		t.Errorf("verdict %s", result.Verdict)
 	}
 }
 

@@ -232,6 +232,37 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// TestAdmit: what whoever opened the TPM does not admit is not sent, and the session
+// that was started for it is ended.
+func TestAdmit(t *testing.T) {
+	t.Parallel()
+	refused, admit := errors.New("refused by the test"), false
+	var sent []string
+	m := tpmtest.OpenWith(t, tpm.Options{
+		Tap: func(e tpm.Exchange) { sent = append(sent, e.Name) },
+		Admit: func(command string) error {
+			if command == "NV_DefineSpace" && !admit {
+				return refused
+			}
+			return nil
+		},
+	})
+	if err := m.Claim(); err != nil {
+		t.Fatal(err)
+	}
+	sent = nil
+	if err := define(m, 0x01800F00); !errors.Is(err, refused) {
+		t.Errorf("not admitted: %v", err)
+	}
+	if want := []string{"StartAuthSession", "FlushContext"}; !slices.Equal(sent, want) {
+		t.Errorf("sent %v, want %v", sent, want)
+	}
+	admit = true
+	if err := define(m, 0x01800F00); err != nil {
+		t.Error(err)
+	}
+}
+
 func undefine(m *tpm.TPM, index tpm2.TPMHandle) error {
 	_, name, err := m.NVPublic(index)
 	if err != nil {

@@ -32,9 +32,9 @@ const headerLen = 10 // tag, size, command or response code
 var ErrCommand = errors.New("not a TPM command")
 
 // Send sends one command and returns its answer, whatever its response code. It
-// implements transport.TPM. It fails with ErrCommand, with ErrGone, and on a
-// foreign TPM with a *TakeOverError. Answers that ask to try again are obeyed
-// for a few seconds.
+// implements transport.TPM. It fails with ErrCommand, with ErrGone, on a foreign
+// TPM with a *TakeOverError, and with what Options.Admit says. Answers that ask
+// to try again are obeyed for a few seconds.
 func (t *TPM) Send(command []byte) ([]byte, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -44,7 +44,7 @@ func (t *TPM) Send(command []byte) ([]byte, error) {
 	if len(command) < headerLen {
 		return nil, ErrCommand
 	}
-	if err := t.guard(command); err != nil {
+	if err := t.refuse(command); err != nil {
 		return nil, errors.Join(err, t.flushFresh())
 	}
 	for wait := 5 * time.Millisecond; ; wait *= 2 {
@@ -52,11 +52,20 @@ func (t *TPM) Send(command []byte) ([]byte, error) {
 		if err != nil {
 			return nil, t.gone(err)
 		}
-		if !again(responseCode(response)) || wait > 2*time.Second {
+		if !Again(responseCode(response)) || wait > 2*time.Second {
 			return response, nil
 		}
 		time.Sleep(wait)
 	}
+}
+
+// refuse says why a command is not to be sent: the guard of a foreign TPM, and
+// who opened this one.
+func (t *TPM) refuse(command []byte) error {
+	if err := t.guard(command); err != nil || t.opts.Admit == nil {
+		return err
+	}
+	return t.opts.Admit(CommandName(commandCode(command)))
 }
 
 // exchange sends once, counts and reports.
@@ -114,9 +123,9 @@ func (t *TPM) gone(err error) error {
 	return fmt.Errorf("%w: %w", ErrGone, err)
 }
 
-// again names the warnings after which the same command may be sent once more:
+// Again tells the warnings after which the same command may be sent once more:
 // the TPM has not started it (TPM 2.0 Part 2, 6.6.3).
-func again(rc tpm2.TPMRC) bool {
+func Again(rc tpm2.TPMRC) bool {
 	switch rc {
 	case tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCNVRate:
 		return true

@@ -43,6 +43,10 @@ type Options struct {
 	// Tap is told of every command, in order, before its answer is used. It must
 	// not call the TPM.
 	Tap func(Exchange)
+	// Admit is asked before a command is sent, by its CommandName: its error keeps
+	// the command from being sent, and Send returns it. It must not call the TPM.
+	// nil admits all.
+	Admit func(command string) error
 	// EKPin is EK.Pin of the endorsement key that was verified in an earlier run;
 	// nil: no session can be started before PinEK.
 	EKPin []byte

@@ -121,6 +121,36 @@ func (w *World) useCard(c *device.Card, err error) error {
 	return nil
 }
 
+// LinkError says that what the tap saw and what the virtual reader saw are not the
+// same: the counts of the run are not those of the card.
+type LinkError struct {
+	TapAPDUs, TapBytes       uint64
+	ReaderAPDUs, ReaderBytes uint64
+}
+
+// Error gives both counts.
+func (e *LinkError) Error() string {
+	return fmt.Sprintf("the tap counts %d APDUs of %d bytes, the virtual reader %d of %d: something reached the card past the tap, or not at all; let no other program use this pcscd, and run again",
+		e.TapAPDUs, e.TapBytes, e.ReaderAPDUs, e.ReaderBytes)
+}
+
+// CheckLink compares what the Meter has heard of the card since its last Reset with
+// what the virtual reader has counted by itself; the error is a *LinkError. Both
+// count the same: pcscd asks for power, reset and ATR by other messages of the
+// reader than APDUs, and sends none of its own. Without a virtual reader of the
+// lab's there is nothing to compare.
+func (w *World) CheckLink() error {
+	if w.Played == nil {
+		return nil
+	}
+	tap, reader := w.Meter.Total(), w.Played.Stats()
+	e := &LinkError{tap.APDUs, tap.LinkBytes, uint64(reader.APDUs), uint64(reader.Bytes)}
+	if e.TapAPDUs != e.ReaderAPDUs || e.TapBytes != e.ReaderBytes {
+		return e
+	}
+	return nil
+}
+
 // makeCard makes the image of the lab's own card: one that its operator, SHO-A,
 // has personalised and the supplier puts into the machine.
 func (w *World) makeCard() error {
@@ -196,7 +226,7 @@ func (w *World) tpmURI(known deviceState) string {
 // tpmOptions are the caller's, with what the lab knows of its TPM.
 func (w *World) tpmOptions(known deviceState) tpm.Options {
 	o := w.config.TPMOptions
-	o.Tap = w.tapTPM
+	o.Tap, o.Admit = w.tapTPM, w.config.Spent.admitTPM
 	if known.Claimed {
 		o.EKPin, o.Claimed, o.Range, o.Register = known.EKPin, true, known.Range.tpm(), known.Register
 	}
@@ -313,8 +343,9 @@ type TPMSink interface {
 	WriteTPM(trace.TPMExchange) error
 }
 
-// tapCard is the tap in front of the reader. What the card's model says of key
-// files, and the keys that the lab knows, is taken out of what the sinks get.
+// tapCard is the tap in front of the reader, and the bound in front of that. What
+// the card's model says of key files, and the keys that the lab knows, is taken out
+// of what the sinks get.
 func (w *World) tapCard(c card.Card) card.Card {
 	var sensitive []uint16
 	if models, err := model.All(); err == nil {
@@ -322,7 +353,7 @@ func (w *World) tapCard(c card.Card) card.Card {
 			sensitive = append(sensitive, m.KeyFile.FID, m.SQNFile.FID)
 		}
 	}
-	return trace.Tap(c, trace.Options{Sensitive: sensitive}, w.config.Sinks...)
+	return bounded{trace.Tap(c, trace.Options{Sensitive: sensitive}, w.config.Sinks...), w.config.Spent}
 }
 
 // tapTPM is the tap in front of the TPM.

@@ -222,6 +222,21 @@ func (m *Meter) Counts(procedure string) (all, proof Counts) {
 	return r.counts, r.proof
 }
 
+// Total is what all procedures cost since the last Reset.
+func (m *Meter) Total() Counts {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var sum Counts
+	for _, r := range m.runs {
+		sum.APDUs += r.counts.APDUs
+		sum.LinkBytes += r.counts.LinkBytes
+		sum.TPMCommands += r.counts.TPMCommands
+		sum.Messages += r.counts.Messages
+		sum.Time += r.counts.Time
+	}
+	return sum
+}
+
 // Steps is the steps of the procedure since the last Reset, in the order in
 // which they began. A step that has not ended has End false.
 func (m *Meter) Steps(procedure string) []wire.Event {

@@ -37,6 +37,9 @@ func TestMeterAttributes(t *testing.T) {
 	}
 	m.Proof("")
 
+	if sum := m.Total(); sum.TPMCommands != 7 || sum.APDUs != 1 || sum.LinkBytes != 7 || sum.Messages != 3 {
+		t.Errorf("in all %+v", sum)
+	}
 	tests := []struct {
 		procedure   string
 		want, proof Counts

@@ -243,7 +243,8 @@ func putBack(t *testing.T, path string, good fstest.MapFS) {
 	}
 }
 
-// TestPlayed: the lab's own card behind a private pcscd, which ends with the lab.
+// TestPlayed: the lab's own card behind a private pcscd, which ends with the lab. Its
+// virtual reader counts what the tap counts, and a command that went past the tap.
 func TestPlayed(t *testing.T) {
 	ctx := context.Background()
 	w, err := world.Create(ctx, world.Config{Dir: filepath.Join(t.TempDir(), "lab")})
@@ -254,7 +255,25 @@ func TestPlayed(t *testing.T) {
 		t.Errorf("the card is %+v", w.Device)
 	}
 	r := flows.NewRun(w)
-	if err := errors.Join(r.Supply(ctx), r.Bootstrap(ctx), w.Machine.UseUICC(w.Context(ctx)), w.Close(), w.Close()); err != nil {
+	if err := errors.Join(r.Supply(ctx), r.Bootstrap(ctx), w.Machine.UseUICC(w.Context(ctx))); err != nil {
+		t.Error(err)
+	}
+	seen := w.Meter.Total().APDUs
+	if err := w.CheckLink(); err != nil || seen == 0 {
+		t.Errorf("%d APDUs at the tap, %v", seen, err)
+	}
+	// pcscd's own messages are no APDUs.
+	if _, err := w.Device.Reset(ctx); err != nil || w.CheckLink() != nil {
+		t.Error(err, w.CheckLink())
+	}
+	if _, err := w.Device.Transmit(ctx, []byte{0x00, 0xF2, 0x00, 0x00, 0x00}); err != nil { // past the tap
+		t.Error(err)
+	}
+	var differs *world.LinkError
+	if err := w.CheckLink(); !errors.As(err, &differs) || differs.TapAPDUs != seen || differs.ReaderAPDUs != seen+1 {
+		t.Errorf("past the tap: %v", err)
+	}
+	if err := errors.Join(w.Close(), w.Close()); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,11 +1,17 @@
 package world
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
 
+	"github.com/google/go-tpm/tpm2"
+
+	"mcim/apdu"
+	"mcim/card"
 	"mcim/card/trace"
+	"mcim/tpm"
 )
 
 // Spend is what a run uses up of card and TPM and cannot give back.
@@ -56,12 +62,85 @@ func (s Spend) String() string {
 }
 
 // Spent counts what is spent, at the taps before card and TPM: a trace.Sink and a
-// TPMSink. A command counts when it was sent, whatever became of it. The zero
-// value is ready, and safe for concurrent use.
+// TPMSink. A command counts when it was sent, whatever became of it. The one in
+// Config refuses, too: what would go past its bound is not sent. The zero value
+// is ready, has no bound, and is safe for concurrent use.
 type Spent struct {
-	mu    sync.Mutex
-	total Spend
+	mu      sync.Mutex
+	total   Spend
+	bound   *Spend // of total; nil is none
+	refused error  // the first *BudgetError since Bound
 }
+
+// BudgetError says that a command was not sent, because it would have spent more
+// than may be.
+type BudgetError struct {
+	Command string // as in "VERIFY PIN", "NV_Increment"
+	Cost    Spend
+	Left    Spend // of what may be spent
+}
+
+// Error says what was not sent and what was left.
+func (e *BudgetError) Error() string {
+	return fmt.Sprintf("%s was not sent: it spends %s, and %s is left of what was declared; look in the trace for what was spent before, and declare more if the hardware needs it",
+		e.Command, e.Cost, e.Left)
+}
+
+// Is finds card.ErrBudget.
+func (e *BudgetError) Is(target error) bool { return target == card.ErrBudget }
+
+// Bound holds the total to no more than bound from now on, and forgets what was
+// refused before.
+func (s *Spent) Bound(bound Spend) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bound, s.refused = &bound, nil
+}
+
+// Refused is the *BudgetError of the first command since Bound that was not sent;
+// nil where all were. It is there also when what came of it across the roles
+// tells no type, or nothing at all.
+func (s *Spent) Refused() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused
+}
+
+// admit refuses a command that would go past the bound. It counts nothing: the
+// tap behind it does, once the command was sent.
+func (s *Spent) admit(command string, cost Spend) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bound == nil || cost == (Spend{}) || s.total.Plus(cost).Within(*s.bound) {
+		return nil
+	}
+	err := &BudgetError{command, cost, s.bound.Minus(s.total)}
+	if s.refused == nil {
+		s.refused = err
+	}
+	return err
+}
+
+// bounded is a tapped card to which nothing goes past the bound.
+type bounded struct {
+	card.Card
+	spent *Spent
+}
+
+// Transmit implements card.Card; the error may be a *BudgetError, too.
+func (b bounded) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	cost := cardCost(command)
+	if cost != (Spend{}) {
+		c, _ := apdu.ParseCommand(command) // what is none has no name
+		if err := b.spent.admit(card.CommandName(c), cost); err != nil {
+			return nil, err
+		}
+	}
+	return b.Card.Transmit(ctx, command)
+}
+
+// admitTPM is the tpm.Options.Admit of a lab.
+func (s *Spent) admitTPM(command string) error { return s.admit(command, tpmCost(command)) }
 
 // Total is what was spent so far.
 func (s *Spent) Total() Spend {
@@ -77,7 +156,7 @@ func (s *Spent) add(x Spend) {
 }
 
 // cardSpend is what a command with an instruction byte spends (TS 102 221,
-// 10.1.2). A VERIFY without data only asks for the counter.
+// 10.1.2; TS 102 222, 6).
 var cardSpend = map[byte]Spend{
 	0x20: {PINTries: 1}, // VERIFY PIN
 	0x24: {PINTries: 1, CardWrites: 1},
@@ -92,14 +171,29 @@ var cardSpend = map[byte]Spend{
 	0x04: {CardWrites: 1}, 0x44: {CardWrites: 1}, // DEACTIVATE, ACTIVATE FILE
 	0xE0: {CardWrites: 1}, 0xE4: {CardWrites: 1}, // CREATE, DELETE FILE
 	0xE6: {CardWrites: 1}, 0xE8: {CardWrites: 1}, // TERMINATE DF, EF
+	0xD4: {CardWrites: 1}, 0xFE: {CardWrites: 1}, // RESIZE FILE, TERMINATE CARD USAGE
+}
+
+// cardCost is what a command to the card spends. A PIN command without data only
+// asks for the counter.
+func cardCost(command []byte) Spend {
+	const (
+		header   = 4 // bytes
+		withData = 6 // bytes: header, Lc, and one byte of data at least
+	)
+	if len(command) < header {
+		return Spend{}
+	}
+	cost := cardSpend[command[1]]
+	if cost.PINTries > 0 && len(command) < withData {
+		return Spend{}
+	}
+	return cost
 }
 
 // WriteAPDU counts what an exchange with the card spent.
 func (s *Spent) WriteAPDU(e trace.Exchange) error {
-	const withData = 6 // bytes: header, Lc, and one byte of data at least
-	if len(e.Command) >= withData {
-		s.add(cardSpend[e.Command[1]])
-	}
+	s.add(cardCost(e.Command))
 	return nil
 }
 
@@ -113,10 +207,19 @@ var nvWrites = map[string]bool{
 	"DictionaryAttackParameters": true, "DictionaryAttackLockReset": true,
 }
 
-// WriteTPM counts what a TPM command spent.
+// tpmCost is what a TPM command spends.
+func tpmCost(name string) Spend {
+	if nvWrites[name] {
+		return Spend{NVWrites: 1}
+	}
+	return Spend{}
+}
+
+// WriteTPM counts what a TPM command spent: one that the TPM wants to be sent
+// again has not begun.
 func (s *Spent) WriteTPM(e trace.TPMExchange) error {
-	if nvWrites[e.Name] {
-		s.add(Spend{NVWrites: 1})
+	if !tpm.Again(tpm2.TPMRC(e.RC)) {
+		s.add(tpmCost(e.Name))
 	}
 	return nil
 }

@@ -63,6 +63,9 @@ type Config struct {
 
 	// Meter counts, and tells of each step; nil is one that tells nobody.
 	Meter *Meter
+	// Spent counts what card and TPM are spent, and refuses what goes past its
+	// bound; nil is one without a bound.
+	Spent *Spent
 	// Sinks get each APDU; those that are a TPMSink get each TPM command too.
 	Sinks []trace.Sink
 	// Logger hears of the roles' failed handshakes and the like; nil discards.
@@ -235,7 +238,10 @@ func newWorld(c Config, lab *store.Lab) *World {
 	if c.Meter == nil {
 		c.Meter = NewMeter(nil)
 	}
-	c.Sinks = append([]trace.Sink{c.Meter}, c.Sinks...)
+	if c.Spent == nil {
+		c.Spent = &Spent{}
+	}
+	c.Sinks = append([]trace.Sink{c.Meter, c.Spent}, c.Sinks...)
 	w := &World{
 		Meter: c.Meter, Directory: &wire.Directory{}, SHOs: map[string]*sho.SHO{},
 		config: c, lab: lab, serial: lab.Config.Machines[0], plmns: maps.Clone(testPLMNs), stores: map[string]*store.Store{},
