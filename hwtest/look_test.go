@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"mcim/flows/wire"
 	"mcim/flows/world"
 	"mcim/hwtest/report"
 )
@@ -124,5 +125,38 @@ func goesOn(t *testing.T, lab world.Config, before, finished, ran string) {
 	}
 	if _, err := (&Runner{Lab: lab}).Run(context.Background()); !errors.Is(err, ErrLabUsed) || !strings.Contains(err.Error(), "mcim lab remove --lab") {
 		t.Errorf("once more: %v", err)
+	}
+}
+
+// TestCutRunRefused: an order that was cut, and that a role refuses when it goes
+// on, fails the run at the procedure of that step.
+func TestCutRunRefused(t *testing.T) {
+	t.Parallel()
+	ctx, cut := context.WithCancel(context.Background())
+	lab := world.Config{Dir: filepath.Join(t.TempDir(), "lab"), InProcess: true}
+	first := lab
+	first.OnPoint = func(point string) {
+		if point == "P6.6 begin" {
+			cut()
+		}
+	}
+	if _, err := (&Runner{Lab: first, Cases: Suite()[:3]}).Run(ctx); err == nil || !strings.Contains(err.Error(), "P4-P7 was cut") {
+		t.Fatalf("cut run: %v", err)
+	}
+	lab.Attack.Carrier = func(_ string, p wire.PackageMessage) wire.PackageMessage {
+		return wire.PackageMessage{Order: p.Order}
+	}
+	result, err := (&Runner{Lab: lab}).Run(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]report.Verdict{"P2": report.Pass, "P6": report.Fail, "P8a": report.NotRun, "P8c": report.NotRun}
+	for _, p := range result.Procedures {
+		if v, ok := want[p.ID]; ok && p.Verdict != v {
+			t.Errorf("%s: %s, %s; want %s", p.ID, p.Verdict, p.Reason, v)
+		}
+	}
+	if result.Verdict != report.Fail {
+		t.Errorf("verdict %s", result.Verdict)
 	}
 }
