@@ -80,9 +80,9 @@ type BudgetError struct {
 	Left    Spend // of what may be spent
 }
 
-// Error says what was not sent and what was left.
+// Error says what was not sent, what was left, and what to do.
 func (e *BudgetError) Error() string {
-	return fmt.Sprintf("%s was not sent: it spends %s, and %s is left of what was declared; look in the trace for what was spent before, and declare more if the hardware needs it",
+	return fmt.Sprintf("%s was not sent: it would spend %s past what was declared (left: %s); look in the trace for what was spent before, and report it if this hardware needs more",
 		e.Command, e.Cost, e.Left)
 }
 

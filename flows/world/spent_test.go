@@ -60,7 +60,7 @@ func TestBound(t *testing.T) {
 	_, err := c.Transmit(ctx, update)
 	var over *BudgetError
 	if !errors.As(err, &over) || !errors.Is(err, card.ErrBudget) || over.Cost != (Spend{CardWrites: 1}) || over.Left != (Spend{}) ||
-		!strings.HasPrefix(err.Error(), "UPDATE BINARY was not sent: it spends 1 card write, and nothing is left") {
+		!strings.HasPrefix(err.Error(), "UPDATE BINARY was not sent: it would spend 1 card write past what was declared (left: nothing);") {
 		t.Errorf("past the bound: %v", err)
 	}
 	if _, err := c.Transmit(ctx, read); err != nil {
