@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
+	"mcim/card/proc"
 	"mcim/flows/store"
 	"mcim/flows/wire"
 	"mcim/flows/world"
@@ -81,11 +81,12 @@ func RunAttack(ctx context.Context, c world.Config, name string, opened func(*wo
 	if err != nil {
 		return Refusal{}, err
 	}
-	dir, err := os.MkdirTemp("", "mcim-lab-")
+	folder, err := proc.NewTemp("", "lab")
 	if err != nil {
 		return Refusal{}, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, folder.Remove()) }()
+	dir := folder.Dir
 	if err := scene(ctx, c, dir); err != nil {
 		return Refusal{}, err
 	}

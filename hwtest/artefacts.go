@@ -2,11 +2,15 @@ package hwtest
 
 import (
 	"errors"
-	"io"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"mcim/card/trace"
@@ -22,36 +26,67 @@ const (
 	logFile    = "log.jsonl"
 )
 
+// ErrOutput says that what the caller named for the files of a run cannot be
+// written: a mistake of the caller. Nothing was run.
+var ErrOutput = errors.New("cannot be written")
+
 // artefacts are the files that a run leaves. They grow under temporary names and
-// get their own when the run has ended, so that none is ever half-written.
+// get their own when the run has ended, so that none is ever half-written. Those
+// of an earlier run go when this one begins: however it ends, none of them is
+// taken for its own.
 type artefacts struct {
 	dir, junit string
-	growing    map[string]*os.File // by their own path
+	made       []string // folders that were made for them, the deepest first
+	growing    []growing
+	xml        *os.File
+	report     *os.File
 	trace      *trace.Writer
 	pcap       *trace.Pcap
 	log        *slog.Logger
 	listener   *logListener
 }
 
-// newArtefacts makes the folder, if one is wanted.
-func newArtefacts(dir, junit string) (*artefacts, error) {
-	a := &artefacts{dir: dir, junit: junit, growing: map[string]*os.File{}}
-	if dir == "" {
-		return a, nil
-	}
-	return a, os.MkdirAll(dir, 0o755)
+// growing is a file that shall be at path.
+type growing struct {
+	*os.File
+	path string
 }
 
-// open begins the files that grow. label is for the trace.
+// newArtefacts begins the files, in the folder dir and at junit where these are
+// named, before anything else: a bad path costs nothing. label is for the trace.
+// The error is ErrOutput; then nothing has changed.
+func newArtefacts(dir, junit string, label func() (procedure, step string)) (*artefacts, error) {
+	a := &artefacts{dir: dir, junit: junit}
+	err := a.open(label)
+	if err != nil {
+		return nil, errors.Join(err, a.discard())
+	}
+	return a, a.forget()
+}
+
+// open begins the files that grow. The folder comes first: JUnit XML may be meant
+// to be in it.
 func (a *artefacts) open(label func() (procedure, step string)) error {
-	if a.junit != "" { // before the run, so that a bad path costs nothing
-		if _, err := a.create(a.junit); err != nil {
-			return err
+	if a.dir != "" {
+		if err := a.makeDir(); err != nil {
+			return unwritable("--out", a.dir, err)
 		}
 	}
-	if a.dir == "" {
-		return nil
+	if a.junit != "" {
+		var err error
+		if a.xml, err = a.create(a.junit); err != nil {
+			return unwritable("--junit", a.junit, err)
+		}
 	}
+	if a.dir != "" {
+		if err := a.openTraces(label); err != nil {
+			return unwritable("--out", a.dir, err)
+		}
+	}
+	return nil
+}
+
+func (a *artefacts) openTraces(label func() (procedure, step string)) error {
 	lines, err := a.create(filepath.Join(a.dir, traceFile))
 	if err != nil {
 		return err
@@ -70,17 +105,95 @@ func (a *artefacts) open(label func() (procedure, step string)) error {
 	}
 	a.log = slog.New(slog.NewJSONHandler(log, nil))
 	a.listener = &logListener{log: a.log, begun: map[string]time.Time{}}
-	return nil
+	a.report, err = a.create(filepath.Join(a.dir, reportFile))
+	return err
+}
+
+// unwritable is ErrOutput, with the cause and without temporary names.
+func unwritable(flag, path string, err error) error {
+	return fmt.Errorf("%s %s %w: %w: check the path and who may write there", flag, path, ErrOutput, bare(err))
+}
+
+// bare is err without the name of a file, which may be a temporary one.
+func bare(err error) error {
+	var file *fs.PathError
+	var files *os.LinkError
+	switch {
+	case errors.As(err, &file):
+		return file.Err
+	case errors.As(err, &files):
+		return files.Err
+	default:
+		return err
+	}
+}
+
+// makeDir makes the folder and those that it is in.
+func (a *artefacts) makeDir() error {
+	for dir := filepath.Clean(a.dir); ; dir = filepath.Dir(dir) {
+		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		a.made = append(a.made, dir)
+	}
+	return os.MkdirAll(a.dir, 0o755)
 }
 
 // create begins a file that shall be at path.
 func (a *artefacts) create(path string) (*os.File, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err == nil {
-		err = f.Chmod(0o644)
-		a.growing[path] = f
+	if err := replaceable(path); err != nil {
+		return nil, err
 	}
-	return f, err
+	sweep(path)
+	f, err := os.CreateTemp(filepath.Dir(path), tempName(path)+"*")
+	if err != nil {
+		return nil, err
+	}
+	a.growing = append(a.growing, growing{f, path})
+	return f, errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB), f.Chmod(0o644))
+}
+
+// replaceable refuses to put a file where something else is, as a device.
+func replaceable(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is no regular file", filepath.Base(path))
+	}
+	return nil // what else there is, the making of the file tells
+}
+
+func tempName(path string) string { return "." + filepath.Base(path) + "-" }
+
+// sweep removes what killed runs have left of a file: those have no lock on it.
+func sweep(path string) {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if !e.Type().IsRegular() || !strings.HasPrefix(e.Name(), tempName(path)) {
+			continue
+		}
+		left := filepath.Join(filepath.Dir(path), e.Name())
+		f, err := os.Open(left)
+		if err != nil {
+			continue
+		}
+		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			_ = os.Remove(left)
+		}
+		_ = f.Close()
+	}
+}
+
+// forget removes the files of an earlier run, the report's first.
+func (a *artefacts) forget() error {
+	for _, g := range slices.Backward(a.growing) {
+		if err := os.Remove(g.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return errors.Join(unwritable("the old", g.path, err), a.discard())
+		}
+	}
+	return nil
 }
 
 func (a *artefacts) sinks() []trace.Sink {
@@ -99,47 +212,56 @@ func (a *artefacts) listeners() []Listener {
 	return []Listener{a.listener}
 }
 
-// commit writes the report and gives all files their names.
+// commit writes the report and gives all files their names, the report's last.
 func (a *artefacts) commit(r *report.Report) error {
 	err := a.render(r)
 	if a.trace != nil {
 		err = errors.Join(err, a.trace.Err(), a.pcap.Err())
 	}
+	for _, g := range a.growing {
+		if err == nil {
+			err = errors.Join(g.Sync(), os.Rename(g.Name(), g.path))
+		}
+	}
 	if err != nil {
-		return errors.Join(err, a.discard())
+		return errors.Join(fmt.Errorf("report and traces were not written: %w: make room, or name another --out DIR", bare(err)), a.discard())
 	}
-	for path, f := range a.growing {
-		err = errors.Join(err, f.Sync(), f.Close(), os.Rename(f.Name(), path))
-	}
-	clear(a.growing)
-	return err
+	return a.close()
 }
 
 // render writes what is made of the report.
 func (a *artefacts) render(r *report.Report) error {
-	if f := a.growing[a.junit]; f != nil {
-		if err := r.WriteJUnit(f); err != nil {
+	if a.xml != nil {
+		if err := r.WriteJUnit(a.xml); err != nil {
 			return err
 		}
 	}
-	if a.dir == "" {
+	if a.report == nil {
 		return nil
 	}
 	a.log.Info("end", "verdict", r.Verdict)
-	f, err := a.create(filepath.Join(a.dir, reportFile))
-	if err != nil {
-		return err
-	}
-	return r.WriteJSON(io.Writer(f))
+	return r.WriteJSON(a.report)
 }
 
-// discard removes what has grown.
-func (a *artefacts) discard() error {
+// close ends the writing; the locks go with it.
+func (a *artefacts) close() error {
 	var err error
-	for _, f := range a.growing {
-		err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+	for _, g := range a.growing {
+		err = errors.Join(err, g.Close())
 	}
-	clear(a.growing)
+	a.growing = nil
+	return err
+}
+
+// discard removes what has grown, and the folders that were made for it.
+func (a *artefacts) discard() error {
+	for _, g := range a.growing {
+		_ = os.Remove(g.Name()) // it may have its own name by now
+	}
+	err := a.close()
+	for _, dir := range a.made {
+		_ = os.Remove(dir) // not one that has something in it
+	}
 	return err
 }
 

@@ -63,11 +63,8 @@ func (r *Runner) Attack(ctx context.Context, name string) (*Attacked, error) {
 		return nil, err
 	}
 	x := newRun(r)
-	if x.files, err = newArtefacts(r.Out, r.JUnit); err != nil {
+	if x.files, err = newArtefacts(r.Out, r.JUnit, x.meter.Label); err != nil {
 		return nil, err
-	}
-	if err := x.files.open(x.meter.Label); err != nil {
-		return nil, errors.Join(err, x.files.discard())
 	}
 	outcome, err := x.attack(ctx, a)
 	if err != nil {

@@ -39,6 +39,8 @@ func (r *run) remove(err error) error {
 	switch {
 	case !r.temporary:
 		return err
+	case r.folder != nil:
+		return errors.Join(err, r.folder.Remove())
 	case err != nil && r.changedCard():
 		return fmt.Errorf("the card in %s may have keys of this run, which are in lab %s: it is kept: %w", r.lab.Card, r.lab.Dir, err)
 	case r.world != nil && r.lab.TPM != "":

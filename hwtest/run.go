@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"mcim/card/proc"
 	"mcim/flows"
 	"mcim/flows/wire"
 	"mcim/flows/world"
@@ -49,6 +50,7 @@ type run struct {
 	*Runner
 	lab       world.Config
 	temporary bool
+	folder    *proc.Temp // of a temporary lab in software
 	meter     *world.Meter
 	spent     *world.Spent
 	reserved  world.Spend // for giving back at the end
@@ -64,14 +66,14 @@ type run struct {
 // run had begun there is a report beside the error.
 func (r *Runner) Run(ctx context.Context) (*report.Report, error) {
 	x := newRun(r)
-	if err := x.prepare(ctx); err != nil {
+	var err error
+	if x.files, err = newArtefacts(r.Out, r.JUnit, x.meter.Label); err != nil {
 		return nil, err
 	}
-	err := x.files.open(x.meter.Label)
-	if err == nil {
-		err = x.all(ctx)
+	if err := x.prepare(ctx); err != nil {
+		return nil, errors.Join(err, x.files.discard())
 	}
-	err = errors.Join(err, x.finish())
+	err = errors.Join(x.all(ctx), x.finish())
 	if len(x.report.Procedures) == 0 {
 		return nil, errors.Join(err, x.files.discard())
 	}
@@ -107,13 +109,25 @@ func (r *run) prepare(ctx context.Context) error {
 	if err := ready(ctx, r.lab, known != nil); err != nil {
 		return err
 	}
-	r.files, err = newArtefacts(r.Out, r.JUnit)
-	if err != nil || r.lab.Dir != "" {
+	if r.lab.Dir != "" {
+		return nil
+	}
+	return r.makeTemporary()
+}
+
+// makeTemporary makes the folder of a temporary lab. Only that of one in software
+// may go with this process: of another it has keys that hardware goes on with.
+func (r *run) makeTemporary() (err error) {
+	r.temporary = true
+	if r.lab.Card != "" || r.lab.TPM != "" {
+		r.lab.Dir, err = os.MkdirTemp("", "mcim-lab-")
 		return err
 	}
-	r.temporary = true
-	r.lab.Dir, err = os.MkdirTemp("", "mcim-lab-")
-	return err
+	if r.folder, err = proc.NewTemp("", "lab"); err != nil {
+		return err
+	}
+	r.lab.Dir = r.folder.Dir
+	return nil
 }
 
 // step passes a step on to the listeners.

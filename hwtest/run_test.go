@@ -21,6 +21,11 @@ import (
 func begin(t *testing.T, r *Runner) *run {
 	t.Helper()
 	x := newRun(r)
+	files, err := newArtefacts(r.Out, r.JUnit, x.meter.Label)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.files = files
 	if err := x.prepare(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -29,9 +34,6 @@ func begin(t *testing.T, r *Runner) *run {
 			t.Error(err)
 		}
 	})
-	if err := x.files.open(x.meter.Label); err != nil {
-		t.Fatal(err)
-	}
 	return x
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mcim/card"
+	"mcim/card/proc"
 	"mcim/card/vpcd"
 )
 
@@ -31,7 +32,7 @@ type Played struct {
 	Reader string
 
 	pcscd     *vpcd.PCSCD
-	temporary string // folder to remove at the end
+	temporary *proc.Temp // folder to remove at the end; nil for the caller's
 	link      *vpcd.Link
 	stop      context.CancelFunc
 	done      chan struct{} // closed when the card has left the reader
@@ -44,13 +45,13 @@ type Played struct {
 // gone after Close. It does not close c. Errors are those of vpcd.StartPCSCD and
 // of Play.
 func PlayPrivate(ctx context.Context, dir string, c card.Card) (*Played, error) {
-	temporary := ""
+	var temporary *proc.Temp
 	if dir == "" {
 		var err error
-		if dir, err = os.MkdirTemp(shortTemp(), "mcim-pcscd-"); err != nil {
-			return nil, fmt.Errorf("folder for pcscd: %w", err)
+		if temporary, err = proc.NewTemp(shortTemp(), "pcscd"); err != nil {
+			return nil, err
 		}
-		temporary = dir
+		dir = temporary.Dir
 	}
 	p, err := playPrivate(ctx, dir, c)
 	if err != nil {
@@ -81,11 +82,11 @@ func shortTemp() string {
 	return "/tmp"
 }
 
-func remove(dir string) error {
-	if dir == "" {
+func remove(t *proc.Temp) error {
+	if t == nil {
 		return nil
 	}
-	return os.RemoveAll(dir)
+	return t.Remove()
 }
 
 // Play puts c into the virtual reader at addr ("HOST:PORT"), which another pcscd

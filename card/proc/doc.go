@@ -6,4 +6,7 @@
 // process. So each child is forked, and waited for, by a goroutine that is
 // locked to its thread for as long as the child lives. It does not reach what
 // the child itself forks: start servers in the foreground, never as daemons.
+//
+// NewTemp makes folders that go the same way: the next process that makes one
+// removes those of the dead.
 package proc

@@ -34,7 +34,7 @@ func (e *MissingError) Error() string {
 	if e.Package == "" {
 		return e.Program + " is not installed"
 	}
-	return fmt.Sprintf("%s is not installed: run apt-get install %s", e.Program, e.Package)
+	return fmt.Sprintf("%s is not installed: run apt-get install %s, or make setup; mcim doctor tells more", e.Program, e.Package)
 }
 
 // Is makes errors.Is find ErrMissing.

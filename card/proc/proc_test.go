@@ -48,8 +48,15 @@ func parent() {
 }
 
 // startForTest starts a child, or a child that has one of its own, and gives the
-// process id of the last one.
+// process id of the last one; or it makes a folder, and gives its name.
 func startForTest(what string) (string, error) {
+	if what == "temp" {
+		own, err := NewTemp("", "a")
+		if err != nil {
+			return "", err
+		}
+		return own.Dir, os.WriteFile(filepath.Join(own.Dir, "file"), nil, 0o600)
+	}
 	if what == "child" {
 		p, err := Start(context.Background(), Spec{Path: "sleep", Args: []string{"1000"}})
 		if err != nil {
@@ -232,7 +239,7 @@ func TestRefusals(t *testing.T) {
 		want string
 	}{
 		"not installed": {spec: Spec{Path: "no-such-program", Package: "swtpm"}, is: ErrMissing,
-			want: "no-such-program is not installed: run apt-get install swtpm"},
+			want: "no-such-program is not installed: run apt-get install swtpm, or make setup; mcim doctor tells more"},
 		"no path":            {spec: Spec{}, is: ErrMissing},
 		"absolute path":      {spec: Spec{Path: dir + "/x"}, is: ErrMissing, want: dir + "/x is not installed"},
 		"not executable":     {spec: Spec{Path: "/etc/passwd"}, is: ErrMissing},

@@ -133,7 +133,7 @@ func (c *Config) complete() error {
 		return fmt.Errorf("path of the pcscd socket %s has %d bytes, at most %d are possible: use a shorter folder name", c.socket(), n, maxSocketPath)
 	}
 	if _, err := os.Stat(c.Driver); err != nil {
-		return fmt.Errorf("%w: run apt-get install vsmartcard-vpcd: %w", ErrNoDriver, err)
+		return fmt.Errorf("%w: run apt-get install vsmartcard-vpcd, or make setup; mcim doctor tells more: %w", ErrNoDriver, err)
 	}
 	return nil
 }

@@ -23,8 +23,9 @@ func TestAttackExit(t *testing.T) {
 		{world.Config{InProcess: true, Weak: world.Weakness{AcceptForgedAUTN: true}}, exitEnvironment, "succeeded: autn: no defence acted"},
 	} {
 		var out, talk bytes.Buffer
-		err := (&demoCmd{Attack: "autn"}).attack(console{out: &out, talk: &talk}, context.Background(), &hwtest.Runner{Lab: tt.lab})
-		if code := report(&talk, err); code != tt.code || !strings.HasPrefix(out.String(), tt.last) || talk.Len() != 0 {
+		con := console{out: &out, talk: &talk}
+		err := (&demoCmd{Attack: "autn"}).attack(con, context.Background(), &hwtest.Runner{Lab: tt.lab})
+		if code := con.finish(err); code != tt.code || !strings.HasPrefix(out.String(), tt.last) || talk.Len() != 0 {
 			t.Errorf("exit code %d, %q, %q; want %d, %q", code, out.String(), talk.String(), tt.code, tt.last)
 		}
 	}

@@ -5,6 +5,7 @@
 // Rules of its interface: results go to standard output, talk and errors to
 // standard error; an error is one lower-case line `mcim: error: ...` that says
 // what happened and what to try; --json turns every result into one JSON
-// document; keys come from files only. Exit codes: 0 pass, 1 a check failed,
+// document, and an error into {"error": TEXT, "exit": CODE}, with what there is of a
+// result in "result" (emulate, which goes on, prints its result at once); keys come from files only. Exit codes: 0 pass, 1 a check failed,
 // 2 usage (bad flag or file), 3 environment (reader, card, pcscd, TPM, lab).
 package main

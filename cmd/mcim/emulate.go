@@ -33,7 +33,7 @@ Examples:
   mcim emulate --vpcd localhost:35963 --profile card.toml
 
 With the line that --private prints, any PC/SC program reaches the card, from another terminal:
-PCSCLITE_CSOCK_NAME=/tmp/mcim-pcscd-1/pcscd.comm mcim card info
+PCSCLITE_CSOCK_NAME=/tmp/mcim-run-pcscd-1/pcscd.comm mcim card info
 
 Note: the driver of the virtual reader listens on all addresses of the machine.`
 }
@@ -72,7 +72,7 @@ func (c *emulateCmd) Run(con console, ctx *contextHolder) error {
 		return err
 	}
 	defer played.Close()
-	if err := con.print(playing{played.Socket, played.Reader, c.VPCD}, func(w io.Writer) error {
+	if err := con.printNow(playing{played.Socket, played.Reader, c.VPCD}, func(w io.Writer) error {
 		if !c.Private {
 			return nil
 		}

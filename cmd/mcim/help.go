@@ -11,7 +11,8 @@ const help = `Remote provisioning and change of subscription (3GPP TR 33.812) on
 UICCs in PC/SC readers and a TPM 2.0, or a software UICC behind a private pcscd and swtpm.
 
 Exit codes: 0 pass, 1 a check failed, 2 usage (bad flag or file), 3 environment
-(reader, card, pcscd, TPM, lab).`
+(reader, card, pcscd, TPM, lab). With --json an error is {"error": TEXT, "exit": CODE} on
+standard output, with the part of the result that there is in "result".`
 
 // printHelp is the help of a command: its text as it is written, which kong would
 // join and wrap with the examples in it, then flags and commands as kong lists them.

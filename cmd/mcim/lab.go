@@ -180,6 +180,9 @@ func (c *labRemoveCmd) Run(con console, ctx *contextHolder) error {
 	c.warn(con, ctx, config)
 	removed, err := world.Remove(ctx, config)
 	list := handles(removed)
+	if err != nil && len(list) == 0 {
+		return err
+	}
 	return errors.Join(con.print(list, func(w io.Writer) error {
 		for _, r := range list {
 			if r.Error != "" {

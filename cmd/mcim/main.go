@@ -9,12 +9,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"mcim/card/device"
+	"mcim/hwtest"
 	reporting "mcim/hwtest/report"
 	"mcim/tpm"
 )
@@ -44,22 +46,40 @@ type cli struct {
 type console struct {
 	out, talk io.Writer
 	json      bool
+	result    *any // for --json, until the command has ended
 }
 
-// print writes v as JSON where --json asks for it, and what text writes
-// otherwise.
+// print writes v where --json asks for it, and what text writes otherwise. The
+// JSON comes when the command has ended: an error goes into the same document.
 func (c console) print(v any, text func(io.Writer) error) error {
-	var b bytes.Buffer
 	if c.json {
-		e := json.NewEncoder(&b)
-		e.SetIndent("", "  ")
-		if err := e.Encode(v); err != nil {
-			return err
-		}
-	} else if err := text(&b); err != nil {
+		*c.result = v
+		return nil
+	}
+	return c.printNow(v, text)
+}
+
+// printNow is print for a command that goes on afterwards.
+func (c console) printNow(v any, text func(io.Writer) error) error {
+	if c.json {
+		return writeJSON(c.out, v)
+	}
+	var b bytes.Buffer
+	if err := text(&b); err != nil {
 		return err
 	}
 	_, err := c.out.Write(b.Bytes())
+	return err
+}
+
+func writeJSON(w io.Writer, v any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(b.Bytes())
 	return err
 }
 
@@ -69,15 +89,28 @@ func (c console) say(format string, args ...any) {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	// Never stopped: once nobody reads the output, each later write just fails.
+	unread, ignore := signal.NotifyContext(context.Background(), syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(unread, endings()...)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
+	ignore()
 	os.Exit(code)
 }
 
+// endings are the signals after which a command cleans up and ends. With nohup,
+// SIGHUP is none of them.
+func endings() []os.Signal {
+	list := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		list = append(list, syscall.SIGHUP)
+	}
+	return list
+}
+
 // run is main with its surroundings as arguments; it returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var c cli
 	exited := -1
 	parser, err := kong.New(&c, kong.Name("mcim"), kong.Description(help), kong.Writers(stdout, stderr),
@@ -86,21 +119,22 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		_, _ = fmt.Fprintf(stderr, "mcim: error: %v\n", err)
 		return exitUsage
 	}
+	con := console{out: stdout, talk: stderr, json: slices.Contains(args, "--json"), result: new(any)}
 	parsed, err := parser.Parse(args)
 	if exited >= 0 { // -h printed its text
 		return exited
 	}
 	if err != nil {
-		code = report(stderr, usage(err))
-		_, _ = fmt.Fprintf(stderr, "mcim: hint: `%s -h` shows the usage\n", command(err))
+		code := con.finish(usage(err))
+		con.say("mcim: hint: `%s -h` shows the usage", command(err))
 		return code
 	}
-	con := console{out: stdout, talk: stderr, json: c.JSON}
+	con.json = c.JSON
 	err = parsed.Run(con, &contextHolder{ctx})
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("interrupted: %w", err)
 	}
-	return report(stderr, err)
+	return con.finish(err)
 }
 
 // contextHolder carries the context into Run methods: kong binds by type, and
@@ -146,18 +180,59 @@ func exitCode(err error) int {
 		return exitPass
 	case errors.Is(err, errFailed):
 		return exitFailed
-	case errors.As(err, &wrong), errors.Is(err, device.ErrURI), errors.Is(err, tpm.ErrURI):
+	case errors.As(err, &wrong), errors.Is(err, device.ErrURI), errors.Is(err, tpm.ErrURI),
+		errors.Is(err, hwtest.ErrOutput):
 		return exitUsage
 	default:
 		return exitEnvironment
 	}
 }
 
-// report prints err and gives the exit code that fits it.
-func report(stderr io.Writer, err error) int {
+// said says whether err only ends a command, whose result tells the rest.
+func said(err error) bool {
+	return err == nil || errors.Is(err, errFailed) || errors.Is(err, errNotReady) || errors.Is(err, errUnproven)
+}
+
+// failure is what --json prints for an error.
+type failure struct {
+	Error  string `json:"error"`
+	Exit   int    `json:"exit"`
+	Result any    `json:"result,omitempty"` // what there is of it
+}
+
+// finish prints err, and the document of --json, and gives the exit code.
+func (c console) finish(err error) int {
 	code := exitCode(err)
-	if err != nil && !errors.Is(err, errFailed) && !errors.Is(err, errNotReady) && !errors.Is(err, errUnproven) {
-		_, _ = fmt.Fprintf(stderr, "mcim: error: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+	if c.json {
+		document := *c.result
+		if !said(err) {
+			document = failure{oneLine(err), code, document}
+		}
+		if document != nil {
+			if werr := writeJSON(c.out, document); werr != nil {
+				err = errors.Join(err, werr)
+				code = max(code, exitEnvironment)
+			}
+		}
+	}
+	if !said(err) {
+		c.say("mcim: error: %s", oneLine(err))
 	}
 	return code
+}
+
+// oneLine is the text of err with each cause once.
+func oneLine(err error) string {
+	var line string
+	for part := range strings.Lines(err.Error()) {
+		part = strings.TrimSpace(part)
+		switch {
+		case strings.Contains(line, part):
+		case line == "":
+			line = part
+		default:
+			line += "; " + part
+		}
+	}
+	return line
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"mcim/card/device"
+	"mcim/hwtest"
 	"mcim/tpm"
 )
 
@@ -112,12 +114,62 @@ func TestExitCodes(t *testing.T) {
 		{usage(errors.New("bad flag")), exitUsage, "mcim: error: bad flag\n"},
 		{fmt.Errorf("x: %w", device.ErrURI), exitUsage, "mcim: error: x: " + device.ErrURI.Error() + "\n"},
 		{tpm.ErrURI, exitUsage, "mcim: error: " + tpm.ErrURI.Error() + "\n"},
+		{fmt.Errorf("x: %w", hwtest.ErrOutput), exitUsage, "mcim: error: x: " + hwtest.ErrOutput.Error() + "\n"},
 		{errors.Join(errors.New("one"), errors.New("two")), exitEnvironment, "mcim: error: one; two\n"},
+		{errors.Join(errors.New("cut: gone"), errors.New("gone"), errors.New("gone")), exitEnvironment, "mcim: error: cut: gone\n"},
 	} {
 		var talk bytes.Buffer
-		if code := report(&talk, tt.err); code != tt.code || talk.String() != tt.text {
+		con := console{out: io.Discard, talk: &talk}
+		if code := con.finish(tt.err); code != tt.code || talk.String() != tt.text {
 			t.Errorf("%v: exit code %d, want %d; %q, want %q", tt.err, code, tt.code, talk.String(), tt.text)
 		}
+	}
+}
+
+// TestJSONErrors: with --json an error is one document, of the same form wherever
+// it comes from, and is told on standard error too.
+func TestJSONErrors(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		args   string
+		code   int
+		result bool
+	}{
+		{"--json nonsense", exitUsage, false},
+		{"card info --json --nonsense", exitUsage, false},
+		{"card info --json --card usb:0", exitUsage, false},
+		{"card info --json --card emul:" + dir + "/none", exitUsage, false},
+		{"doctor --json --tpm usb:0", exitUsage, false},
+		{"demo --json --attack magic", exitUsage, false},
+		{"demo --json --out /proc/none", exitUsage, false},
+		{"demo --json --dry-run --tpm unix:" + dir + "/none", exitEnvironment, true},
+		{"demo --json --out " + dir + "/out --tpm unix:" + dir + "/none", exitEnvironment, false},
+		{"emulate --json --private", exitUsage, false},
+		{"emulate --json --vpcd localhost:1 --profile " + dir + "/none", exitUsage, false},
+		{"lab init --json --lab /proc/none", exitEnvironment, false},
+		{"lab status --json --lab " + dir, exitEnvironment, false},
+		{"lab remove --json --lab " + dir, exitEnvironment, false},
+	} {
+		t.Run(tt.args, func(t *testing.T) {
+			t.Parallel()
+			var out, talk bytes.Buffer
+			code := run(t.Context(), strings.Fields(tt.args), &out, &talk)
+			var got struct {
+				Error  string
+				Exit   int
+				Result json.RawMessage
+			}
+			d := json.NewDecoder(&out)
+			d.DisallowUnknownFields()
+			if err := d.Decode(&got); err != nil || d.More() {
+				t.Fatalf("%v in %q", err, out.String())
+			}
+			first, _, _ := strings.Cut(talk.String(), "\n")
+			if code != tt.code || got.Exit != code || got.Error == "" || first != "mcim: error: "+got.Error || (got.Result != nil) != tt.result {
+				t.Errorf("exit code %d, %+v, %q", code, got, talk.String())
+			}
+		})
 	}
 }
 
