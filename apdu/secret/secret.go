@@ -1,21 +1,12 @@
-// Package secret holds the one type in which keys, PINs and ADM codes travel
-// through the program: every way of printing or encoding it gives "[redacted]".
-//
-// It guards against leaks by accident (a log line, an error text, a JSON
-// document), not against code that asks for the value.
 package secret
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 )
 
 const redacted = "[redacted]"
-
-// ErrHex is returned by FromHex; its text does not repeat the input.
-var ErrHex = errors.New("not an even number of hexadecimal digits")
 
 // Bytes is a secret of any length. The zero value is empty. The content lies
 // behind a function, so that fmt prints an address even where Bytes is an
@@ -27,15 +18,6 @@ type Bytes struct{ reveal func() []byte }
 func New(b []byte) Bytes {
 	c := append([]byte(nil), b...)
 	return Bytes{func() []byte { return c }}
-}
-
-// FromHex decodes hexadecimal digits of either case; the error is ErrHex.
-func FromHex(s string) (Bytes, error) {
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		return Bytes{}, ErrHex
-	}
-	return Bytes{func() []byte { return b }}, nil
 }
 
 // Reveal gives the secret itself, not a copy. The caller must not print, log or

@@ -59,15 +59,3 @@ func TestRevealAndCopy(t *testing.T) {
 		t.Error("zero value is not empty")
 	}
 }
-
-func TestFromHex(t *testing.T) {
-	s, err := FromHex("00ffAB")
-	if err != nil || !bytes.Equal(s.Reveal(), []byte{0, 0xff, 0xab}) {
-		t.Errorf("got %v %v", s.Reveal(), err)
-	}
-	for _, bad := range []string{"1", "zz4b31", "00 11"} {
-		if _, err := FromHex(bad); err == nil || strings.Contains(err.Error(), bad) {
-			t.Errorf("FromHex(%q): error %v, want one without the input", bad, err)
-		}
-	}
-}

@@ -40,9 +40,6 @@ func NewScript(t testing.TB, lines ...string) *Script {
 	return s
 }
 
-// Left is the number of commands that the script still expects.
-func (s *Script) Left() int { return (len(s.steps) - s.next) / 2 }
-
 // Transmit implements card.Card.
 func (s *Script) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	s.t.Helper()

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -42,6 +45,22 @@ func TestImportDirection(t *testing.T) {
 	}
 	if packages < 10 {
 		t.Fatalf("only %d packages seen", packages)
+	}
+}
+
+// TestPackageComments: each package says in its doc.go what it is.
+func TestPackageComments(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}} {{.Dir}}", "mcim/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		pkg, dir, _ := strings.Cut(strings.TrimSpace(line), " ")
+		b, err := os.ReadFile(filepath.Join(dir, "doc.go"))
+		if err != nil || !bytes.HasPrefix(b, []byte("// Package "+filepath.Base(pkg)+" ")) && !bytes.HasPrefix(b, []byte("// Command "+filepath.Base(pkg)+" ")) {
+			t.Errorf("%s: no package comment in doc.go: %v", pkg, err)
+		}
 	}
 }
 

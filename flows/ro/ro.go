@@ -231,21 +231,3 @@ func (r *RO) Succeeded(ctx context.Context) ([]string, error) {
 	}
 	return list, nil
 }
-
-// Settle waits until no order runs any more; those that wait for their machine
-// to begin do not run. How an order ended, Wait tells. The error is that of Wait
-// for an order that waits for its machine in the middle.
-func (r *RO) Settle(ctx context.Context) error {
-	for {
-		running, err := r.engine.Pending(ctx)
-		if err != nil || len(running) == 0 {
-			return err
-		}
-		for _, p := range running {
-			_, err := r.Wait(ctx, p.ID)
-			if ctx.Err() != nil || r.patience.waits(p.ID) || errors.Is(err, engine.ErrInterrupted) || errors.Is(err, wire.ErrNotFound) {
-				return err
-			}
-		}
-	}
-}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"net/http"
 	"slices"
 	"sync"
@@ -47,11 +46,6 @@ func Dial(ctx context.Context, id *Identity, addr, role string, opts ClientOptio
 // Exporter is the TLS exporter of the connection for ExporterLabel, 32 bytes;
 // the peer's handlers find the same in Peer.Exporter.
 func (s *Session) Exporter() []byte { return slices.Clone(s.exporter) }
-
-// PeerCertificate is the certificate with which the peer proved its role.
-func (s *Session) PeerCertificate() *x509.Certificate {
-	return s.conn.ConnectionState().PeerCertificates[0]
-}
 
 // Close ends the connection.
 func (s *Session) Close() error { return s.conn.Close() }

@@ -375,7 +375,7 @@ func TestSession(t *testing.T) {
 	if cmp.Equal(one.Exporter(), two.Exporter()) {
 		t.Error("two sessions have the same exporter")
 	}
-	if got := must(RoleOf(one.PeerCertificate())); got != "sho-a" {
+	if got := must(RoleOf(one.conn.ConnectionState().PeerCertificates[0])); got != "sho-a" {
 		t.Errorf("peer is %s", got)
 	}
 	for range 3 {

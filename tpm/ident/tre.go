@@ -30,9 +30,6 @@ type Key struct {
 	Public tpm2.TPMTPublic
 }
 
-// Named is the key as commands take it that need no authorization.
-func (k Key) Named() tpm2.NamedHandle { return tpm2.NamedHandle{Handle: k.Handle, Name: k.Name} }
-
 // Auth is the key with the session that authorizes its use.
 func (k Key) Auth(s tpm2.Session) tpm2.AuthHandle {
 	return tpm2.AuthHandle{Handle: k.Handle, Name: k.Name, Auth: s}
