@@ -8,6 +8,8 @@ GOLANGCI = go tool -modfile=.ci/tools/go.mod golangci-lint
 PARALLEL = ./card/... ./tpm ./flows/...
 FUZZTIME = 60s
 CHAOS    = 100
+# What git says of this tree; empty where it is no clone, as in an unpacked archive.
+VERSION  = $(shell [ -e .git ] && git describe --always --tags --dirty 2>/dev/null)
 
 .PHONY: setup build demo test bench chaos fuzz lint
 
@@ -22,7 +24,7 @@ setup:
 	fi
 
 build: setup
-	go build -o mcim ./cmd/mcim
+	go build -ldflags '-X main.stamp=$(VERSION)' -o mcim ./cmd/mcim
 
 demo: build
 	./mcim demo --out demo

@@ -37,19 +37,24 @@ func (versionCmd) Run(con console) error {
 	})
 }
 
-// version is the module's version, or the commit that the program was built of.
+// stamp is what git says of the source. The Makefile sets it when it links; a build
+// without git leaves it empty.
+var stamp string
+
+// version is the stamp, else the module's version as go install knows it.
 func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
+	info, _ := debug.ReadBuildInfo()
+	return versionOf(stamp, info)
+}
+
+// versionOf is the version of a program with that stamp and build information,
+// which may be nil.
+func versionOf(stamp string, info *debug.BuildInfo) string {
+	if stamp != "" {
+		return stamp
 	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return s.Value[:min(12, len(s.Value))]
-		}
+	if info != nil && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
 	}
 	return "unversioned"
 }
