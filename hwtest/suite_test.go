@@ -26,6 +26,7 @@ var (
 	profileFlag = flag.String("profile", "", "`FILE` with what the present operator and the maker of the card know of it")
 	rootsFlag   = flag.String("ek-roots", "", "PEM `FILE` with the certificates of the TPM makers that are trusted")
 	logFlag     = flag.String("boot-log", "", "`FILE` with the event log of the boot, where the TPM is not this machine's own")
+	pcrFlag     = flag.Uint("register", 0, "PCR of the TPM that is the TRE's own, where something else uses 14")
 	update      = flag.Bool("update", false, "write the golden files")
 )
 
@@ -33,6 +34,7 @@ var (
 func namedLab(t *testing.T) world.Config {
 	t.Helper()
 	c := world.Config{Command: "go test", Card: *cardFlag, TPM: *tpmFlag, EKRoots: *rootsFlag, BootLog: *logFlag}
+	c.TPMOptions.Register = *pcrFlag
 	if *allowFlag != "" {
 		c.Allow = []string{*allowFlag}
 	}

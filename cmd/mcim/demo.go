@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"mcim/card/emul"
 	"mcim/flows"
 	"mcim/flows/world"
 	"mcim/hwtest"
 	reporting "mcim/hwtest/report"
+	"mcim/tpm"
+	"mcim/tpm/measure"
 )
 
 // hardware are the flags that say what a lab stands on.
@@ -22,6 +25,7 @@ type hardware struct {
 	Profile       string   `help:"What the present operator and the maker of --card know of it: TOML as for mcim emulate." placeholder:"FILE"`
 	EKRoots       string   `name:"ek-roots" help:"PEM file with the certificates of the TPM makers that are trusted." placeholder:"FILE"`
 	BootLog       string   `name:"boot-log" help:"Event log of the machine's boot, where --tpm is not this machine's own." placeholder:"FILE"`
+	Register      *uint    `help:"PCR of --tpm that is the TRE's own, where something else uses the default, 14: 10 to 15." placeholder:"N"`
 	TakeOwnership string   `name:"take-ownership" help:"Let the TPM with this EK (hash as --dry-run prints it) be taken over." placeholder:"EKHASH"`
 }
 
@@ -47,6 +51,12 @@ func (h hardware) config(dir, command string) (world.Config, error) {
 			return c, usage(fmt.Errorf("%s: %w", flag, err))
 		}
 	}
+	if h.Register != nil {
+		if err := h.checkRegister(); err != nil {
+			return c, usage(fmt.Errorf("--register: %w", err))
+		}
+		c.TPMOptions.Register = *h.Register
+	}
 	pin, err := hex.DecodeString(h.TakeOwnership)
 	if err != nil {
 		return c, usage(fmt.Errorf("--take-ownership %q: want the hash of the EK in hexadecimal digits", h.TakeOwnership))
@@ -57,9 +67,18 @@ func (h hardware) config(dir, command string) (world.Config, error) {
 	return c, nil
 }
 
+// checkRegister refuses a PCR that cannot be the TRE's, and one for a TPM that has the
+// default free: a swtpm, of the lab or of swtpm:DIR, boots as the lab lets it.
+func (h hardware) checkRegister() error {
+	if h.TPM == "" || strings.HasPrefix(h.TPM, string(tpm.KindSWTPM)+":") {
+		return errors.New("it is for the TPM of a machine, which --tpm has to name; in a swtpm PCR 14 is free")
+	}
+	return measure.CheckRegister(*h.Register)
+}
+
 // software says that no flag names or describes hardware.
 func (h hardware) software() bool {
-	return h.Card+h.TPM+h.Profile+h.EKRoots+h.BootLog+h.TakeOwnership == "" && len(h.Allow) == 0
+	return h.Card+h.TPM+h.Profile+h.EKRoots+h.BootLog+h.TakeOwnership == "" && len(h.Allow) == 0 && h.Register == nil
 }
 
 type demoCmd struct {

@@ -125,7 +125,7 @@ func writeStatus(w io.Writer, s world.Status) error {
 	if s.TPM.URI == "" {
 		say("TPM", "none yet")
 	} else {
-		say("TPM", "%s: %s", s.TPM.URI, s.TPM.Range)
+		say("TPM", "%s: %s, PCR %d", s.TPM.URI, s.TPM.Range, s.TPM.Register)
 	}
 	for _, h := range s.TPM.Occupied {
 		say("", "%s  %s", h.Handle, h.What)

@@ -38,7 +38,7 @@ func (w *World) measureBoot(path string) error {
 }
 
 // otherRegister is what to do about ErrRegister.
-const otherRegister = "name one that nothing extends by tpm.Options.Register, as 8 to 15 that has no event in the log"
+const otherRegister = "name one of 10 to 15 that nothing extends with --register N"
 
 // withTRE is the log of the boot with the event of the TRE in its register, where
 // the boot itself measures nothing. On disk that event is not: the firmware's log

@@ -25,6 +25,7 @@ import (
 	"mcim/flows/wire"
 	"mcim/tpm"
 	"mcim/tpm/ident"
+	"mcim/tpm/measure"
 )
 
 // deviceState is what the lab remembers of the machine's TPM and UICC.
@@ -203,10 +204,16 @@ func (w *World) openTPM(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if asked := w.config.TPMOptions.Register; known.Claimed && asked != 0 && asked != known.Register {
+		return fmt.Errorf("%w: the lab's TRE has PCR %d, and keeps it: leave --register out, or make another lab", ErrRegister, known.Register)
+	}
 	if w.TPM, err = tpm.Open(ctx, w.tpmURI(known), w.tpmOptions(known)); err != nil {
 		return err
 	}
 	w.later(w.TPM.Close)
+	if err := measure.CheckRegister(w.TPM.Register()); err != nil {
+		return err
+	}
 	if w.trust, err = w.makers(known.Roots); err != nil {
 		return err
 	}

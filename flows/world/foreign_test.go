@@ -290,18 +290,26 @@ func TestRegisterInUse(t *testing.T) {
 	boot.Add(14, measure.EVIPL, []byte("MokList"))
 	o := newOwner(t, boot)
 	held, values, c := o.held(), o.values(), o.lend()
-	if _, err := world.Create(ctx, c); !errors.Is(err, world.ErrRegister) || !strings.Contains(err.Error(), "tpm.Options.Register") {
+	if _, err := world.Create(ctx, c); !errors.Is(err, world.ErrRegister) || !strings.Contains(err.Error(), "--register N") {
 		t.Errorf("error %v", err)
 	}
 	if diff := cmp.Diff(values, o.values()); diff != "" {
 		t.Errorf("PCRs before (-) and after (+): %s", diff)
 	}
 	o.sent, o.told = nil, nil
+	c.TPMOptions.Register = 9
+	if _, err := world.Create(ctx, c); !errors.Is(err, measure.ErrNotOurs) {
+		t.Errorf("error %v", err)
+	}
 	c.TPMOptions.Register = 12
 	w := o.create(c)
 	r := flows.NewRun(w)
 	o.must(errors.Join(r.Supply(ctx), r.Bootstrap(ctx), r.Provision(ctx)))
 	o.must(w.Close())
+	c.TPMOptions.Register = 13
+	if _, err := world.Open(ctx, c); !errors.Is(err, world.ErrRegister) || !strings.Contains(err.Error(), "the lab's TRE has PCR 12") {
+		t.Errorf("error %v", err)
+	}
 	c.TPMOptions.Register = 0 // the lab knows it
 	w, err := world.Open(ctx, c)
 	o.must(err)

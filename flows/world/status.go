@@ -42,8 +42,9 @@ type MachineStatus struct {
 
 // TPMStatus is what the lab has in the machine's TPM.
 type TPMStatus struct {
-	URI      string   `json:"uri,omitempty"`   // empty while the lab has no TPM yet
-	Range    string   `json:"range,omitempty"` // what is the lab's
+	URI      string   `json:"uri,omitempty"`      // empty while the lab has no TPM yet
+	Range    string   `json:"range,omitempty"`    // what is the lab's
+	Register uint     `json:"register,omitempty"` // the PCR of the TRE
 	Occupied []Handle `json:"occupied"`
 }
 
@@ -103,7 +104,7 @@ func (w *World) look(ctx context.Context) (Status, error) {
 	s.Card = known.Card
 	w.plmns[SHOA] = cmp.Or(known.Home, w.plmns[SHOA])
 	if known.Claimed {
-		s.TPM.URI, s.TPM.Range = w.tpmURI(known), known.Range.tpm().String()
+		s.TPM.URI, s.TPM.Range, s.TPM.Register = w.tpmURI(known), known.Range.tpm().String(), known.Register
 	}
 	node, err := w.node(RORole)
 	if err != nil {

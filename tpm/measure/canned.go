@@ -2,11 +2,36 @@ package measure
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"unicode/utf16"
 )
 
 // Register is the PCR that is ours where the platform leaves it free.
 const Register = 14
+
+// ErrNotOurs says that a PCR cannot be the TRE's register.
+var ErrNotOurs = errors.New("cannot be the TRE's own: choose one of 10 to 15")
+
+// CheckRegister says whether a PCR can be the TRE's own: one that keeps its value
+// until the next boot, and that the policy does not have for something else. 0 to 7
+// are the firmware's, 8 and 9 the boot loader's; 16 and 23 anybody can reset, 17 to 22
+// belong to a launch in the middle of a run (PC Client Platform TPM Profile, PCR
+// attributes). Whether it is free is another question. The error wraps ErrNotOurs.
+func CheckRegister(pcr uint) error {
+	why := ""
+	switch {
+	case pcr <= 9:
+		why = "firmware and boot loader measure into it"
+	case pcr >= 16 && pcr <= 23:
+		why = "it can be reset without a boot"
+	case pcr > 23:
+		why = "no TPM has it"
+	default:
+		return nil
+	}
+	return fmt.Errorf("PCR %d: %s: %w", pcr, why, ErrNotOurs)
+}
 
 // PolicyPCRs are the PCRs that say which firmware, boot loader, kernel and TRE
 // software runs. 1, 3 and 5 hold configuration and change without harm.

@@ -312,3 +312,17 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+// TestCheckRegister: the PCRs that can be the TRE's own, and those that cannot.
+func TestCheckRegister(t *testing.T) {
+	t.Parallel()
+	for pcr := range uint(26) {
+		err := measure.CheckRegister(pcr)
+		if ours := pcr >= 10 && pcr <= 15; ours != (err == nil) || err != nil && !errors.Is(err, measure.ErrNotOurs) {
+			t.Errorf("PCR %d: %v", pcr, err)
+		}
+		if err == nil && pcr != measure.Register && slices.Contains(measure.PolicyPCRs(), int(pcr)) {
+			t.Errorf("PCR %d is in the policy twice", pcr)
+		}
+	}
+}
