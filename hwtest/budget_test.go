@@ -163,7 +163,11 @@ func overspend(t *testing.T, i int, declared, one world.Spend) {
 	cases := Suite()
 	cases[i].Spends = declared
 	x := newRun(&Runner{Lab: lab, Cases: cases})
-	if err := errors.Join(x.prepare(ctx), x.files.open(x.meter.Label)); err != nil {
+	var err error
+	if x.files, err = newArtefacts("", "", x.meter.Label); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.prepare(ctx); err != nil {
 		t.Fatal(err)
 	}
 	var spent world.Spend
