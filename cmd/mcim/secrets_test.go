@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -128,15 +130,70 @@ func (w *watcher) sweep() {
 // of the state of swtpm, which is the inside of a TPM.
 func TestSecretsStayInside(t *testing.T) {
 	t.Setenv("PCSCLITE_CSOCK_NAME", "") // the run changes it
+	out, artefacts := runSearched(t, t.TempDir(), map[string]secret.Bytes{})
+	if len(out.children) < 2 {
+		t.Errorf("children seen: %v, want pcscd and swtpm", out.children)
+	}
+	if len(artefacts["lab/card.img"]) == 0 {
+		t.Error("the lab's card is not there")
+	}
+}
+
+// TestSecretsOfProfile runs the demo on a card that its user names, and finds the
+// keys, the codes and the PIN of its profile nowhere but in the profile. The image is
+// the inside of that card; they lie in it sealed, so that it is searched, too.
+func TestSecretsOfProfile(t *testing.T) {
 	dir := t.TempDir()
+	pin1, profile := "86420975", filepath.Join(dir, "card.toml")
+	text := strings.Replace(profileTOML("8988211000000467343"), `"1234"`, strconv.Quote(pin1), 1)
+	if err := os.WriteFile(profile, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := emul.ReadProfile(profile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := filepath.Join(dir, "own.img")
+	c, err := emul.Open(image, &p)
+	if err == nil {
+		err = c.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets := map[string]secret.Bytes{"own/K": p.K, "own/OPc": p.OPc, "own/ADM1": p.ADM1}
+	if found := leaks([]byte(text), secrets); len(found) < len(secrets) {
+		t.Errorf("in the profile are found %v", found)
+	}
+	_, artefacts := runSearched(t, dir, secrets, "--card", "emul:"+image, "--profile", profile, "--allow", p.ICCID)
+	if len(artefacts["own.img"]) == 0 {
+		t.Error("the image is not there")
+	}
+	// Eight digits alone can stand in a string of hexadecimal digits by chance.
+	digits := regexp.MustCompile("(^|[^0-9A-Fa-f])(" + pin1 + "|" + string(p.PUK1.Reveal()) + ")($|[^0-9A-Fa-f])")
+	if !digits.MatchString(text) {
+		t.Error("the digits of PIN1 are not found where they are")
+	}
+	for name, data := range artefacts {
+		if digits.Match(data) {
+			t.Errorf("%s has the digits of PIN1 or PUK1", name)
+		}
+	}
+}
+
+// runSearched runs the demo in a lab in dir, with these flags besides, and searches
+// all that it leaves for the secrets given and those that its roles have. It gives
+// what was searched, by name: all but the profile and the state of swtpm.
+func runSearched(t *testing.T, dir string, secrets map[string]secret.Bytes, flags ...string) (*watcher, map[string][]byte) {
+	t.Helper()
 	t.Setenv("TMPDIR", filepath.Join(dir, "tmp"))
 	if err := os.Mkdir(filepath.Join(dir, "tmp"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	out := &watcher{t: t, lab: filepath.Join(dir, "lab"), secrets: map[string]secret.Bytes{}, children: map[string]bool{}}
+	out := &watcher{t: t, lab: filepath.Join(dir, "lab"), secrets: secrets, children: map[string]bool{}}
 	var talk bytes.Buffer
-	code := run(context.Background(), []string{"demo", "--lab", out.lab, "--out", filepath.Join(dir, "out"), "--junit", filepath.Join(dir, "out", "junit.xml")}, out, &talk)
-	if code != exitPass {
+	args := []string{"demo", "--lab", out.lab, "--out", filepath.Join(dir, "out"), "--junit", filepath.Join(dir, "out", "junit.xml")}
+	if code := run(context.Background(), append(args, flags...), out, &talk); code != exitPass {
 		t.Fatalf("exit code %d: %s%s", code, out.String(), talk.String())
 	}
 	out.sweep()
@@ -145,11 +202,10 @@ func TestSecretsStayInside(t *testing.T) {
 	for line := range out.children {
 		artefacts["command line "+strings.ReplaceAll(line, "\x00", " ")] = []byte(line)
 	}
-	if len(out.children) < 2 {
-		t.Errorf("children seen: %v, want pcscd and swtpm", out.children)
-	}
 	readAll(t, dir, artefacts)
-	for _, name := range []string{"out/report.json", "out/trace.jsonl", "out/trace.pcap", "out/log.jsonl", "out/junit.xml", "lab/card.img"} {
+	delete(artefacts, "card.toml")
+	for _, name := range []string{"out/report.json", "out/trace.jsonl", "out/trace.pcap", "out/log.jsonl", "out/junit.xml",
+		"lab/tpm/swtpm.log", "lab/tpm/ca/signkey.pem"} {
 		if len(artefacts[name]) == 0 {
 			t.Errorf("%s is not there", name)
 		}
@@ -159,6 +215,7 @@ func TestSecretsStayInside(t *testing.T) {
 			t.Errorf("%s has %s", name, strings.Join(found, ", "))
 		}
 	}
+	return out, artefacts
 }
 
 // enough checks that the run had the secrets that it has to keep.
@@ -179,24 +236,24 @@ func enough(t *testing.T, w *watcher) {
 	}
 }
 
-// readAll reads the files of a run.
+// readAll reads the files of a run, but for those in which swtpm keeps its state.
 func readAll(t *testing.T, dir string, into map[string][]byte) {
 	t.Helper()
+	states := 0
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		name, rerr := filepath.Rel(dir, path)
-		switch {
-		case err != nil || rerr != nil:
-			return err
-		case e.IsDir() && name == filepath.Join("lab", "tpm"):
-			return filepath.SkipDir
-		case !e.Type().IsRegular():
+		if err != nil || rerr != nil || !e.Type().IsRegular() {
+			return errors.Join(err, rerr)
+		}
+		if state, _ := filepath.Match("lab/tpm/tpm/tpm2-00.*", name); state {
+			states++
 			return nil
 		}
 		into[name], err = os.ReadFile(path)
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || states == 0 {
+		t.Fatalf("%d files with the state of swtpm, %v", states, err)
 	}
 }
 
