@@ -60,21 +60,21 @@ func TestDoctorPrograms(t *testing.T) {
 		want    Check
 	}{
 		{"pcscd", Machine{}, programs, Check{CheckPCSCD, OK, true, "at /", ""}},
-		{"no pcscd", Machine{PCSCD: none}, programs, Check{CheckPCSCD, Fail, true, "not installed", "apt-get install pcscd"}},
+		{"no pcscd", Machine{PCSCD: none}, programs, Check{CheckPCSCD, Fail, true, "not installed", "as root: apt-get install pcscd"}},
 		{"no pcscd, a reader named", Machine{PCSCD: none, Card: "pcsc:0"}, programs,
-			Check{CheckPCSCD, Warn, false, "not installed", "apt-get install pcscd"}},
+			Check{CheckPCSCD, Warn, false, "not installed", "as root: apt-get install pcscd"}},
 		{"pcscd that does not run", Machine{PCSCD: broken}, programs,
-			Check{CheckPCSCD, Fail, true, "does not run: pcscd ended: exit status 127: cannot load a library", "apt-get install --reinstall pcscd"}},
+			Check{CheckPCSCD, Fail, true, "does not run: pcscd ended: exit status 127: cannot load a library", "as root: apt-get install --reinstall pcscd"}},
 		{"pcscd that is none", Machine{PCSCD: quiet}, programs,
-			Check{CheckPCSCD, Fail, true, "it does not tell its version", "apt-get install --reinstall pcscd"}},
+			Check{CheckPCSCD, Fail, true, "it does not tell its version", "as root: apt-get install --reinstall pcscd"}},
 		{"driver", Machine{}, (*doctor).driver, Check{CheckDriver, OK, true, "libifdvpcd.so", ""}},
 		{"no driver", Machine{Driver: none}, (*doctor).driver,
-			Check{CheckDriver, Fail, true, "the driver is not installed: no " + none, "apt-get install vsmartcard-vpcd"}},
+			Check{CheckDriver, Fail, true, "the driver is not installed: no " + none, "as root: apt-get install vsmartcard-vpcd"}},
 		{"no driver, a reader named", Machine{Driver: none, Card: "pcsc:0"}, (*doctor).driver,
-			Check{CheckDriver, Warn, false, "the driver is not installed: no " + none, "apt-get install vsmartcard-vpcd"}},
+			Check{CheckDriver, Warn, false, "the driver is not installed: no " + none, "as root: apt-get install vsmartcard-vpcd"}},
 		{"library", Machine{}, (*doctor).library, Check{CheckLibrary, OK, true, "pcsclite", ""}},
 		{"no TPM", Machine{Device: none}, func(d *doctor) { d.tpm(t.Context()) },
-			Check{CheckTPM, Warn, false, "none at " + none + ", swtpm is used", "switch it on in the firmware setup, if the machine has one; nothing to do for runs in software"}},
+			Check{CheckTPM, Warn, false, "none at " + none + ", swtpm is used", "none for runs in software; else switch it on in the firmware setup"}},
 		{"TPM of the machine that is none", Machine{Device: "/dev/null"}, func(d *doctor) { d.tpm(t.Context()) },
 			Check{CheckTPM, Warn, false, "device:/dev/null does not answer as a TPM 2.0", "check that it is a TPM 2.0 and that nothing else uses it"}},
 	} {
@@ -102,7 +102,7 @@ func TestDoctorSWTPM(t *testing.T) {
 		m := map[string]State{}
 		for _, c := range d.checks {
 			m[c.Name] = c.State
-			if c.State != OK && !strings.HasPrefix(c.Fix, "apt-get install swtpm") {
+			if c.State != OK && !strings.HasPrefix(c.Fix, "as root: apt-get install swtpm") {
 				t.Errorf("%+v", c)
 			}
 		}
@@ -138,11 +138,11 @@ func TestDoctorReaders(t *testing.T) {
 		reader, card Check
 	}{
 		{"none, and no driver", nil, filepath.Join(driver, "none"),
-			Check{CheckReader, Warn, false, "pcscd sees none", "apt-get install libccid (the driver of USB readers), and restart pcscd"},
-			Check{CheckCard, Warn, false, "not known: no reader", "apt-get install libccid (the driver of USB readers), and restart pcscd"}},
+			Check{CheckReader, Warn, false, "pcscd sees none", "as root: apt-get install libccid (the driver of USB readers), and restart pcscd"},
+			Check{CheckCard, Warn, false, "not known before reader is ok, see its fix", "as root: apt-get install libccid (the driver of USB readers), and restart pcscd"}},
 		{"none", nil, driver,
 			Check{CheckReader, Warn, false, "pcscd sees none", "plug a reader in; lsusb has to list it"},
-			Check{CheckCard, Warn, false, "not known: no reader", "plug a reader in; lsusb has to list it"}},
+			Check{CheckCard, Warn, false, "not known before reader is ok, see its fix", "plug a reader in; lsusb has to list it"}},
 		{"empty", []pcsc.Reader{{Name: "A"}}, driver,
 			Check{CheckReader, OK, false, "pcsc:0 A", ""},
 			Check{CheckCard, Warn, false, "every reader is empty", insertCard}},
@@ -213,7 +213,7 @@ func TestDoctorTPMTrouble(t *testing.T) {
 		if err := errors.Join(os.Chown(path, 0, gid), os.Chmod(path, 0o660)); err != nil {
 			t.Fatal(err)
 		}
-		if _, fix := tpmTrouble(uri, tpm.ErrPermission); fix != "usermod -aG daemon root (as root), and log in again" {
+		if _, fix := tpmTrouble(uri, tpm.ErrPermission); fix != "as root: usermod -aG daemon root; then log in again" {
 			t.Errorf("group daemon: %q", fix)
 		}
 	}
@@ -223,11 +223,17 @@ func TestDoctorTPMTrouble(t *testing.T) {
 	if _, fix := tpmTrouble(uri, tpm.ErrPermission); !strings.Contains(fix, "chmod 660 "+path) {
 		t.Errorf("closed to the group: %q", fix)
 	}
-	if _, fix := tpmTrouble("device:/none", tpm.ErrPermission); !strings.HasPrefix(fix, "usermod -aG tss ") {
+	if _, fix := tpmTrouble("device:/none", tpm.ErrPermission); !strings.HasPrefix(fix, "as root: usermod -aG tss ") {
 		t.Errorf("no file: %q", fix)
 	}
-	if found, fix := tpmTrouble("device:/none", tpm.ErrNoTPM); found != "none at device:/none" || fix == "" {
-		t.Errorf("%q, %q", found, fix)
+	for uri, want := range map[string][2]string{
+		"device:/none": {"none at device:/none", "switch it on in the firmware setup"},
+		uri:            {"none at " + uri + ": that file is no device", "name the device of the TPM"},
+		"unix:/none":   {"none at unix:/none", "start what is to listen there, as swtpm socket --tpm2 --server type=unixio,path=/none"},
+	} {
+		if found, fix := tpmTrouble(uri, tpm.ErrNoTPM); found != want[0] || !strings.HasPrefix(fix, want[1]) {
+			t.Errorf("%s: %q, %q", uri, found, fix)
+		}
 	}
 	if found, fix := tpmTrouble("device:/none", errors.New("busy")); found != "busy" || !strings.Contains(fix, "/dev/tpmrm0 can be shared") {
 		t.Errorf("%q, %q", found, fix)
@@ -275,11 +281,15 @@ func TestDiagnosisText(t *testing.T) {
 // leads elsewhere.
 func TestStartService(t *testing.T) {
 	t.Setenv(socketEnv, "/somewhere/pcscd.comm")
-	if fix := startService(); !strings.Contains(fix, "unset "+socketEnv) || socket() != "/somewhere/pcscd.comm" {
+	d := newDoctor(t, Machine{})
+	if fix := d.startService(); !strings.Contains(fix, "unset "+socketEnv) || socket() != "/somewhere/pcscd.comm" {
 		t.Errorf("%q, %q", fix, socket())
 	}
 	t.Setenv(socketEnv, "")
-	if fix := startService(); !strings.Contains(fix, "(as root") || socket() != "/run/pcscd/pcscd.comm" {
+	if fix := d.startService(); !strings.HasPrefix(fix, "as root: ") || strings.Contains(fix, "apt-get") || socket() != "/run/pcscd/pcscd.comm" {
 		t.Errorf("%q, %q", fix, socket())
+	}
+	if fix := newDoctor(t, Machine{PCSCD: filepath.Join(t.TempDir(), "none")}).startService(); !strings.HasPrefix(fix, "as root: apt-get install pcscd && ") {
+		t.Errorf("not installed: %q", fix)
 	}
 }

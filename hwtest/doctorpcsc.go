@@ -26,7 +26,7 @@ func (d *doctor) library() {
 	d.ok(CheckLibrary, true, "pcsclite "+version)
 }
 
-const buildPCSC = "apt-get install gcc pkg-config libpcsclite-dev, and build with CGO_ENABLED=1"
+const buildPCSC = "as root: apt-get install gcc pkg-config libpcsclite-dev; then make build (CGO_ENABLED=1)"
 
 // programPCSCD checks the program that a private PC/SC service is made of.
 func (d *doctor) programPCSCD(ctx context.Context) {
@@ -37,12 +37,12 @@ func (d *doctor) programPCSCD(ctx context.Context) {
 func (d *doctor) program(ctx context.Context, name, program, pkg string, required bool) {
 	path, err := proc.Find(program, pkg)
 	if err != nil {
-		d.lacking(name, required, "not installed", "apt-get install "+pkg)
+		d.lacking(name, required, "not installed", "as root: apt-get install "+pkg)
 		return
 	}
 	version, err := programVersion(ctx, path)
 	if err != nil {
-		d.lacking(name, required, fmt.Sprintf("%s does not run: %v", path, err), "apt-get install --reinstall "+pkg)
+		d.lacking(name, required, fmt.Sprintf("%s does not run: %v", path, err), "as root: apt-get install --reinstall "+pkg)
 		return
 	}
 	d.ok(name, required, version+" at "+path)
@@ -68,7 +68,7 @@ func programVersion(ctx context.Context, path string) (string, error) {
 // driver checks what makes virtual readers.
 func (d *doctor) driver() {
 	if _, err := os.Stat(d.Driver); err != nil {
-		d.lacking(CheckDriver, !d.reader, "the driver is not installed: no "+d.Driver, "apt-get install vsmartcard-vpcd")
+		d.lacking(CheckDriver, !d.reader, "the driver is not installed: no "+d.Driver, "as root: apt-get install vsmartcard-vpcd")
 		return
 	}
 	d.ok(CheckDriver, !d.reader, d.Driver)
@@ -80,17 +80,18 @@ func (d *doctor) pcsc(ctx context.Context) {
 	var service, fix string
 	switch {
 	case errors.Is(err, pcsc.ErrPermission):
-		fix = "run as root, or allow this user by a polkit rule (/usr/share/doc/pcscd/README.polkit)"
+		fix = "run as root, or allow this user org.debian.pcsc-lite.access_pcsc and access_card by a polkit rule, " +
+			"as /usr/share/doc/pcscd/README.polkit tells"
 		d.ok(CheckService, d.reader, "a pcscd is at "+socket())
 		d.lacking(CheckPermission, d.reader, account()+" may not use the pcscd at "+socket(), fix)
-		d.unknown("the PC/SC service does not let this user in", fix, CheckReader, CheckCard)
+		d.unknown(CheckPermission, fix, CheckReader, CheckCard)
 		return
 	case errors.Is(err, pcsc.ErrNoPCSC):
 		service, fix = "not known: built without PC/SC", buildPCSC
 	case errors.Is(err, pcsc.ErrNoService):
-		service, fix = "no pcscd answers at "+socket(), startService()
+		service, fix = "no pcscd answers at "+socket(), d.startService()
 	case err != nil:
-		service, fix = err.Error(), startService()
+		service, fix = err.Error(), d.startService()
 	default:
 		d.ok(CheckService, d.reader, "pcscd answers at "+socket())
 		d.ok(CheckPermission, d.reader, account()+" may use it")
@@ -98,14 +99,14 @@ func (d *doctor) pcsc(ctx context.Context) {
 		return
 	}
 	d.lacking(CheckService, d.reader, service, fix)
-	d.unknown("no PC/SC service", fix, CheckPermission, CheckReader, CheckCard)
+	d.unknown(CheckService, fix, CheckPermission, CheckReader, CheckCard)
 }
 
-// unknown adds checks that could not be made, with the fix of what kept them
-// from being made.
-func (d *doctor) unknown(why, fix string, names ...string) {
+// unknown adds checks that could not be made, with the name and the fix of that
+// which kept them from being made.
+func (d *doctor) unknown(before, fix string, names ...string) {
 	for _, name := range names {
-		d.lacking(name, d.reader, "not known: "+why, fix)
+		d.lacking(name, d.reader, "not known before "+before+" is ok, see its fix", fix)
 	}
 }
 
@@ -114,15 +115,19 @@ const socketEnv = "PCSCLITE_CSOCK_NAME"
 
 func socket() string { return cmp.Or(os.Getenv(socketEnv), "/run/pcscd/pcscd.comm") }
 
-// startService is the command that starts pcscd on this machine.
-func startService() string {
+// startService says how pcscd is started on this machine.
+func (d *doctor) startService() string {
 	if os.Getenv(socketEnv) != "" {
-		return "start the pcscd of that socket again, or unset " + socketEnv
+		return "start that pcscd (or mcim emulate) again, or unset " + socketEnv
 	}
+	start := "pcscd (it goes to the background)"
 	if _, err := os.Stat("/run/systemd/system"); err == nil {
-		return "systemctl start pcscd.socket (as root)"
+		start = "systemctl start pcscd.socket"
 	}
-	return "pcscd (as root; it goes to the background)"
+	if _, err := proc.Find(d.PCSCD, "pcscd"); err != nil {
+		start = "apt-get install pcscd && " + start
+	}
+	return "as root: " + start
 }
 
 func account() string {
@@ -140,7 +145,7 @@ func (d *doctor) readerAndCard(ctx context.Context, readers []pcsc.Reader) {
 	}
 	if len(readers) == 0 {
 		d.lacking(CheckReader, false, "pcscd sees none", d.plugIn())
-		d.unknown("no reader", d.plugIn(), CheckCard)
+		d.unknown(CheckReader, d.plugIn(), CheckCard)
 		return
 	}
 	var names, cards, mute []string
@@ -181,7 +186,7 @@ func familyName(atr []byte) string {
 // plugIn is the fix for a machine without reader.
 func (d *doctor) plugIn() string {
 	if _, err := os.Stat(d.CCIDDriver); err != nil {
-		return "apt-get install libccid (the driver of USB readers), and restart pcscd"
+		return "as root: apt-get install libccid (the driver of USB readers), and restart pcscd"
 	}
 	return "plug a reader in; lsusb has to list it"
 }
@@ -192,7 +197,7 @@ func (d *doctor) namedCard(ctx context.Context) {
 	if errors.Is(err, pcsc.ErrNoReader) {
 		fix := "mcim readers lists them; " + d.plugIn()
 		d.lacking(CheckReader, true, cause(err), fix)
-		d.unknown("no reader", fix, CheckCard)
+		d.unknown(CheckReader, fix, CheckCard)
 		return
 	}
 	if err != nil {

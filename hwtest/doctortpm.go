@@ -18,7 +18,7 @@ import (
 func (d *doctor) swtpm(ctx context.Context) {
 	d.program(ctx, CheckSWTPM, "swtpm", "swtpm", !d.chip)
 	if _, err := proc.Find("swtpm_localca", "swtpm-tools"); err != nil {
-		d.lacking(CheckSWTPMSetup, !d.chip, "not installed, or not whole: no swtpm_localca", "apt-get install swtpm-tools")
+		d.lacking(CheckSWTPMSetup, !d.chip, "not installed, or not whole: no swtpm_localca", "as root: apt-get install swtpm-tools")
 		return
 	}
 	d.program(ctx, CheckSWTPMSetup, "swtpm_setup", "swtpm-tools", !d.chip)
@@ -34,7 +34,7 @@ func (d *doctor) tpm(ctx context.Context) {
 	if uri == "" {
 		if _, err := os.Stat(d.Device); errors.Is(err, os.ErrNotExist) {
 			d.lacking(CheckTPM, false, "none at "+d.Device+", swtpm is used",
-				"switch it on in the firmware setup, if the machine has one; nothing to do for runs in software")
+				"none for runs in software; else switch it on in the firmware setup")
 			return
 		}
 		uri = string(tpm.KindDevice) + ":" + d.Device
@@ -68,9 +68,23 @@ func tpmTrouble(uri string, err error) (found, fix string) {
 	case errors.Is(err, tpm.ErrPermission):
 		return account() + " may not open " + uri, joinGroup(strings.TrimPrefix(uri, string(tpm.KindDevice)+":"))
 	case errors.Is(err, tpm.ErrNoTPM):
-		return "none at " + uri, "switch it on in the firmware setup; ls /dev/tpm* shows what the kernel sees"
+		return noTPM(uri)
 	default:
 		return err.Error(), "check the path; /dev/tpmrm0 can be shared, /dev/tpm0 not"
+	}
+}
+
+// noTPM tells what is there in place of a TPM.
+func noTPM(uri string) (found, fix string) {
+	kind, path, _ := strings.Cut(uri, ":")
+	_, err := os.Stat(path)
+	switch {
+	case tpm.Kind(kind) == tpm.KindUnix:
+		return "none at " + uri, "start what is to listen there, as swtpm socket --tpm2 --server type=unixio,path=" + path + " does, or check the path"
+	case err == nil:
+		return "none at " + uri + ": that file is no device", "name the device of the TPM: ls /dev/tpmrm* shows what there is"
+	default:
+		return "none at " + uri, "switch it on in the firmware setup; ls /dev/tpm* shows what there is"
 	}
 }
 
@@ -84,12 +98,12 @@ func joinGroup(path string) string {
 	if fi, err := os.Stat(path); err == nil {
 		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
 			if st.Gid == 0 || fi.Mode()&0o060 != 0o060 {
-				return "its group may not open it: run as root, or chgrp tss " + path + " && chmod 660 " + path + " as root"
+				return "its group may not open it: run as root, or, as root: chgrp tss " + path + " && chmod 660 " + path
 			}
 			if g, err := user.LookupGroupId(strconv.Itoa(int(st.Gid))); err == nil {
 				group = g.Name
 			}
 		}
 	}
-	return fmt.Sprintf("usermod -aG %s %s (as root), and log in again", group, name)
+	return fmt.Sprintf("as root: usermod -aG %s %s; then log in again", group, name)
 }

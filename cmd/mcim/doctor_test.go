@@ -102,7 +102,7 @@ func TestDoctorPermissionPCSC(t *testing.T) {
 	code, out := asNobody(t, env, "doctor", "--card", "pcsc:0", "--json")
 	c := check(t, out, hwtest.CheckPermission)
 	if code != exitEnvironment || c.State != hwtest.Fail || !strings.Contains(c.Found, "may not use the pcscd at "+p.Socket) ||
-		!strings.Contains(c.Fix, "run as root, or allow this user by a polkit rule") {
+		!strings.Contains(c.Fix, "run as root, or allow this user org.debian.pcsc-lite.access_pcsc") {
 		t.Errorf("exit code %d, %+v", code, c)
 	}
 	code, out = asNobody(t, env, "doctor", "--json")
@@ -175,7 +175,7 @@ func TestDoctorTPM(t *testing.T) {
 	}{
 		{"unix:" + proxy, exitEnvironment, "lacks ECC P-256, EncryptDecrypt2 with AES-128-CFB", "update its firmware, or run on swtpm"},
 		{"unix:" + broken, exitEnvironment, "does not answer as a TPM 2.0", "check that it is a TPM 2.0"},
-		{"unix:" + filepath.Join(dir, "none"), exitEnvironment, "none at unix:", "switch it on"},
+		{"unix:" + filepath.Join(dir, "none"), exitEnvironment, "none at unix:", "start what is to listen there"},
 	} {
 		code, out := mcim(t, "doctor", "--tpm", tt.uri, "--json")
 		c := check(t, out, hwtest.CheckTPM)
