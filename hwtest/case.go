@@ -66,9 +66,10 @@ func Suite() []Case {
 		{
 			ID: "P1", Title: "supply of the machine", Placement: wire.InTRE,
 			Procedures: []Procedure{{"P1", "supply", 9}},
-			// Eight counters and four keys with their first values; one more where the
-			// maker has not made the EK persistent.
-			Spends: world.Spend{NVWrites: 27}, Frees: world.Spend{NVWrites: 13},
+			// PIN1 and one AUTHENTICATE prove that the card is that of its profile. Eight
+			// counters and four keys with their first values; one more where the maker has
+			// not made the EK persistent.
+			Spends: world.Spend{PINTries: 1, Auths: 1, NVWrites: 27}, Frees: world.Spend{NVWrites: 13},
 			run: (*flows.Run).Supply,
 		},
 		{
@@ -98,8 +99,9 @@ func Suite() []Case {
 			// subscription, one by the new one, one of the proof, and one more where the
 			// card asks for resynchronisation.
 			Spends: world.Spend{PINTries: 3, Auths: 4, CardWrites: 9, NVWrites: 5},
-			Frees:  world.Spend{PINTries: 2, CardWrites: 9},
-			run:    (*flows.Run).ChangeInUICC,
+			// PIN1 and ADM1 again to write back, and one AUTHENTICATE that proves it.
+			Frees: world.Spend{PINTries: 2, Auths: 1, CardWrites: 9},
+			run:   (*flows.Run).ChangeInUICC,
 		},
 	}
 }

@@ -15,12 +15,13 @@ import (
 // it: a mistake of the caller. Nothing was sent that writes or spends.
 var ErrNotNamed = errors.New("refused")
 
-// ready refuses a card that the caller names, unless all is said that writing it
-// needs: that it is meant, a model that knows its files, and the keys that are in
-// it now. known says that the lab has the card from before.
+// ready refuses hardware that the caller names, unless all is said that writing it
+// needs: that the card is meant, a model that knows its files, and the keys that
+// are in it now; and unless what a run had of it that was cut is given back. known
+// says that the lab has the card from before.
 func ready(ctx context.Context, c world.Config, known bool) error {
 	if c.Card == "" {
-		return nil
+		return owed(ctx, c, "")
 	}
 	f, err := lookAtCard(ctx, c.Card)
 	if err != nil {
@@ -32,7 +33,7 @@ func ready(ctx context.Context, c world.Config, known bool) error {
 	if needs := f.needs(c, known); len(needs) > 0 {
 		return fmt.Errorf("%w: a run changes the subscription of the card in %s: %s", ErrNotNamed, c.Card, needs[0])
 	}
-	return nil
+	return owed(ctx, c, f.ICCID)
 }
 
 // facts are what a card says of itself to who asks before a run.

@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
+	"mcim/card"
 	"mcim/card/proc"
 	"mcim/flows"
 	"mcim/flows/wire"
@@ -90,7 +90,7 @@ func (r *Runner) Run(ctx context.Context) (*report.Report, error) {
 func newRun(r *Runner) *run {
 	x := &run{Runner: r, lab: r.Lab, spent: &world.Spent{}, flow: flows.NewRun(nil)}
 	x.meter = world.NewMeter(x.step)
-	x.lab.Meter, x.lab.Spent = x.meter, x.spent
+	x.lab.Meter, x.lab.Spent, x.lab.Refused = x.meter, x.spent, &card.Refused{}
 	if x.Cases == nil {
 		x.Cases = Suite()
 	}
@@ -120,7 +120,7 @@ func (r *run) prepare(ctx context.Context) error {
 func (r *run) makeTemporary() (err error) {
 	r.temporary = true
 	if r.lab.Card != "" || r.lab.TPM != "" {
-		r.lab.Dir, err = os.MkdirTemp("", "mcim-lab-")
+		r.lab.Dir, err = temporaryLab(r.lab)
 		return err
 	}
 	if r.folder, err = proc.NewTemp("", "lab"); err != nil {
@@ -231,7 +231,7 @@ func (r *run) frees(c Case) world.Spend {
 		s.NVWrites = c.Frees.NVWrites
 	}
 	if r.temporary && r.lab.Card != "" {
-		s.PINTries, s.CardWrites = c.Frees.PINTries, c.Frees.CardWrites
+		s.PINTries, s.Auths, s.CardWrites = c.Frees.PINTries, c.Frees.Auths, c.Frees.CardWrites
 	}
 	return s
 }

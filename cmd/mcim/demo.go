@@ -10,6 +10,7 @@ import (
 
 	"mcim/card/emul"
 	"mcim/flows"
+	"mcim/flows/m2me"
 	"mcim/flows/world"
 	"mcim/hwtest"
 	reporting "mcim/hwtest/report"
@@ -167,9 +168,9 @@ func (c *demoCmd) Run(con console, ctx *contextHolder) error {
 	return nil
 }
 
-// named marks what the caller has not said of the hardware.
+// named marks what the caller has not said of the hardware, or not rightly.
 func named(err error) error {
-	if errors.Is(err, hwtest.ErrNotNamed) {
+	if errors.Is(err, hwtest.ErrNotNamed) || errors.Is(err, m2me.ErrProfile) || errors.Is(err, hwtest.ErrNoHome) {
 		return usage(err)
 	}
 	return err

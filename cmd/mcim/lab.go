@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
-	"mcim/flows/sho"
-	"mcim/flows/wire"
 	"mcim/flows/world"
 	"mcim/hwtest"
 	reporting "mcim/hwtest/report"
@@ -33,14 +30,11 @@ func (l labDir) dir() (string, error) {
 	if l.Lab != "" {
 		return l.Lab, nil
 	}
-	if state := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(state) {
-		return filepath.Join(state, "mcim"), nil
-	}
-	home, err := os.UserHomeDir()
+	state, err := hwtest.StateDir()
 	if err != nil {
-		return "", usage(errors.New("no home folder for the lab: name one with --lab DIR"))
+		return "", usage(err)
 	}
-	return filepath.Join(home, ".local", "state", "mcim"), nil
+	return filepath.Join(state, "mcim"), nil
 }
 
 type labInitCmd struct {
@@ -153,11 +147,15 @@ func machineState(m world.MachineStatus) string {
 
 type labRemoveCmd struct {
 	labDir
+	Card      string `help:"Where the lab's card is, if it is in another reader now." placeholder:"URI"`
+	LeaveCard bool   `help:"Leave the card with the keys of the lab, which are lost."`
 }
 
 // Help is the long help text.
 func (labRemoveCmd) Help() string {
-	return `The keys that are in a card which the lab wrote are in the lab alone, and lost with it.
+	return `Hardware that is not the lab's own gets back what it had. A card that the lab wrote gets its IMSI, K,
+OPc and location of before, with sequence numbers ahead of those used, for which PIN1 and ADM1 are
+verified; a TPM gets its NV indices and handles.
 
 Examples:
   mcim lab remove --lab /tmp/lab`
@@ -170,21 +168,28 @@ type returned struct {
 	Error  string `json:"error,omitempty"` // why it is still there
 }
 
+// removal is the result of a removal.
+type removal struct {
+	Card bool       `json:"card_restored"`
+	TPM  []returned `json:"tpm"`
+}
+
 // Run removes the lab.
 func (c *labRemoveCmd) Run(con console, ctx *contextHolder) error {
 	dir, err := c.dir()
 	if err != nil {
 		return err
 	}
-	config := world.Config{Dir: dir, Command: "mcim lab remove"}
-	c.warn(con, ctx, config)
-	removed, err := world.Remove(ctx, config)
-	list := handles(removed)
-	if err != nil && len(list) == 0 {
+	back, err := world.Remove(ctx, world.Config{Dir: dir, Command: "mcim lab remove", Card: c.Card, LeaveCard: c.LeaveCard})
+	result := removal{back.Card, handles(back.TPM)}
+	if err != nil && !result.Card && len(result.TPM) == 0 {
 		return err
 	}
-	return errors.Join(con.print(list, func(w io.Writer) error {
-		for _, r := range list {
+	return errors.Join(con.print(result, func(w io.Writer) error {
+		if result.Card {
+			_, _ = fmt.Fprintln(w, "the card has its subscription of before")
+		}
+		for _, r := range result.TPM {
 			if r.Error != "" {
 				_, _ = fmt.Fprintf(w, "%s  %s: still there: %s\n", r.Handle, r.What, r.Error)
 				continue
@@ -196,19 +201,6 @@ func (c *labRemoveCmd) Run(con console, ctx *contextHolder) error {
 		}
 		return nil
 	}), err)
-}
-
-// warn says which keys are lost with the lab, though a card goes on with them.
-func (c *labRemoveCmd) warn(con console, ctx context.Context, config world.Config) {
-	status, err := world.Look(ctx, config)
-	if err != nil || status.Card == "" {
-		return
-	}
-	for _, s := range status.Subscriptions {
-		if s.Placement == wire.InUICC && s.Made && s.State != sho.Closed {
-			con.say("note: the card in %s keeps IMSI %s, whose keys were in this lab alone: write it anew by its ADM1", status.Card, s.IMSI)
-		}
-	}
 }
 
 func handles(removed []tpm.Removed) []returned {

@@ -2,17 +2,108 @@ package m2me
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
 
 	"mcim/apdu/secret"
 	"mcim/apdu/uicc"
+	"mcim/apdu/usim"
 	"mcim/card"
+	"mcim/card/aka"
 	"mcim/tpm/mcim"
 )
+
+// ErrProfile says that what is told of a card is not what the card shows. Nothing
+// was written to it.
+var ErrProfile = errors.New("the profile does not fit the card")
 
 // CardKeys is what opens a card.
 type CardKeys struct {
 	ICCID      string
 	PIN1, ADM1 secret.Bytes // 8 bytes each
+	// Refused remembers the codes that a card has refused; nil is one of this use
+	// alone.
+	Refused *card.Refused
+}
+
+// Content is a subscription as it is in a card.
+type Content struct {
+	IMSI   string
+	K, OPc secret.Bytes // 16 bytes each
+	SQN    aka.SQN      // the highest that the card has accepted
+	// Left is what networks have left in the card, by file identifier: the LOCI
+	// family, EF.Keys, EF.KeysPS, EF.FPLMN. What is missing is that of a USIM that
+	// was never attached.
+	Left map[uint16]secret.Bytes
+}
+
+// ProveCard finds out whether a card has the subscription that is told of it, and
+// writes nothing: the card takes PIN1, has that IMSI, and answers a challenge made
+// of K and OPc. The challenge is one that every USIM has seen (SEQ 0), so that it
+// answers with AUTS and its sequence number stays where it is (TS 33.102, 6.3.3).
+// It spends a PIN try and an AUTHENTICATE. The Content that comes back is the one
+// that was told, with the card's own SQN and what is left in it. The error is
+// ErrProfile, or that of the Guard or the card.
+func ProveCard(ctx context.Context, c card.Card, keys CardKeys, told Content) (Content, error) {
+	u := onBench(c, keys, false)
+	imsi, err := u.readIMSI(ctx)
+	if errors.Is(err, card.ErrWrongPIN) {
+		return told, fmt.Errorf("%w: %w; correct pin1 there", ErrProfile, err)
+	}
+	if err != nil {
+		return told, err
+	}
+	if imsi != told.IMSI {
+		return told, fmt.Errorf("%w: the card has IMSI %s, the profile says %s; name the profile of what is in the card now", ErrProfile, imsi, told.IMSI)
+	}
+	seen, err := u.prove(ctx, told)
+	if errors.Is(err, aka.ErrMAC) || errors.Is(err, aka.ErrAUTS) {
+		return told, fmt.Errorf("%w: the card does not know its K and OPc (%w); correct k and opc there", ErrProfile, err)
+	}
+	if err != nil {
+		return told, err
+	}
+	told.SQN, told.Left = max(told.SQN, seen), map[uint16]secret.Bytes{}
+	for _, f := range leftBehind() {
+		data, err := u.session.ReadFile(ctx, card.InApp(usim.AIDPrefix(), f.fid))
+		if err != nil {
+			return told, err
+		}
+		told.Left[f.fid] = secret.New(data)
+	}
+	return told, nil
+}
+
+// prove challenges the card by K and OPc with a sequence number that it has seen,
+// and tells its SQN_MS; 0 of a card that does not check sequence numbers. The error
+// is aka.ErrMAC or aka.ErrAUTS where the card has other keys.
+func (u *inUICC) prove(ctx context.Context, by Content) (aka.SQN, error) {
+	block, err := aka.NewAES(by.K)
+	if err != nil {
+		return 0, err
+	}
+	milenage, err := aka.NewMilenage(block, by.OPc)
+	if err != nil {
+		return 0, err
+	}
+	var random [16]byte
+	_, _ = rand.Read(random[:]) // does not fail
+	v, err := milenage.Vector(random, 0, [2]byte{0x80, 0})
+	if err != nil {
+		return 0, err
+	}
+	result, err := u.authenticate(ctx, v.RAND, v.AUTN)
+	var sync *aka.SyncError
+	switch {
+	case errors.As(err, &sync):
+		return milenage.Resync(v.RAND, sync.AUTS)
+	case err != nil:
+		return 0, err
+	case result.RES != v.XRES:
+		return 0, fmt.Errorf("%w: another RES than theirs", aka.ErrMAC)
+	}
+	return 0, nil
 }
 
 // PlanCard tells what P8c.8 would send to a card that writes or spends, in its
@@ -20,35 +111,53 @@ type CardKeys struct {
 // needed for that. Errors are those of the Guard.
 func PlanCard(ctx context.Context, c card.Card, iccid string) ([]card.Step, error) {
 	none := func(n int) secret.Bytes { return secret.New(make([]byte, n)) }
-	return personalise(ctx, c, CardKeys{iccid, none(8), none(8)}, true,
-		&mcim.Subscription{IMSI: "001020000000000", K: none(16), OPc: none(16)})
+	u := onBench(c, CardKeys{ICCID: iccid, PIN1: none(8), ADM1: none(8)}, true)
+	err := u.personalise(ctx, Content{IMSI: "001020000000000", K: none(16), OPc: none(16)})
+	return u.guard.Plan(), err
 }
 
 // WriteCard writes a subscription to a card, as P8c.8 does, without a TRE: for
-// who puts back what was in it. Errors are those of the Guard.
-func WriteCard(ctx context.Context, c card.Card, keys CardKeys, sub *mcim.Subscription) error {
-	_, err := personalise(ctx, c, keys, false, sub)
-	return err
+// who puts back what was in it. That the keys are there is proved by a challenge.
+// It spends what the writing of P8c.8 spends, and an AUTHENTICATE. Errors are those
+// of the Guard and the card.
+func WriteCard(ctx context.Context, c card.Card, keys CardKeys, sub Content) error {
+	u := onBench(c, keys, false)
+	if err := u.personalise(ctx, sub); err != nil {
+		return err
+	}
+	if _, err := u.prove(ctx, sub); err != nil {
+		return fmt.Errorf("the card does not work with what was written: %w", err)
+	}
+	return nil
 }
 
-func personalise(ctx context.Context, c card.Card, keys CardKeys, dryRun bool, sub *mcim.Subscription) ([]card.Step, error) {
-	u := &inUICC{session: card.NewSession(c, card.Options{}), allow: []string{keys.ICCID}, dryRun: dryRun, release: keys.release}
+// onBench is a card in the hands of who knows its codes.
+func onBench(c card.Card, keys CardKeys, dryRun bool) *inUICC {
+	return &inUICC{session: card.NewSession(c, card.Options{}), allow: []string{keys.ICCID}, dryRun: dryRun, refused: keys.Refused, release: keys.release}
+}
+
+func (u *inUICC) personalise(ctx context.Context, sub Content) error {
 	if err := u.start(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	writes, err := u.writes(sub)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := u.verify(ctx, uicc.RefADM1, sealedADM1); err != nil {
-		return nil, err
+		return err
 	}
 	for _, w := range writes {
 		if err := w.do(ctx); err != nil {
-			return u.guard.Plan(), err
+			return fmt.Errorf("%s of the card: %w", w.name, err)
 		}
 	}
-	return u.guard.Plan(), nil
+	return nil
+}
+
+// content is a package's subscription for a card that no network has seen with it.
+func content(sub *mcim.Subscription) Content {
+	return Content{IMSI: sub.IMSI, K: sub.K, OPc: sub.OPc, SQN: sub.SQN}
 }
 
 // release gives what the TRE would give.

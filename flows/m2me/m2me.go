@@ -42,6 +42,9 @@ type Config struct {
 	Card card.Card
 	// Allow lists the ICCIDs that may be written.
 	Allow []string
+	// Refused remembers the codes that a card has refused; nil is one of this
+	// machine alone.
+	Refused *card.Refused
 
 	// VNO and Supplier are role names.
 	VNO, Supplier string
@@ -96,6 +99,9 @@ func New(c Config) *Machine {
 	if c.OnPoint == nil {
 		c.OnPoint = func(string) {}
 	}
+	if c.Refused == nil {
+		c.Refused = &card.Refused{}
+	}
 	return &Machine{config: c, role: wire.MachineRole(c.Serial), store: c.Store, issuers: map[string]*ecdsa.PublicKey{}}
 }
 
@@ -140,7 +146,7 @@ func (m *Machine) boot(ctx context.Context) error {
 		return err
 	}
 	if m.config.Card != nil {
-		m.uicc = &inUICC{session: card.NewSession(m.config.Card, card.Options{}), allow: m.config.Allow, release: m.mcims.Unseal}
+		m.uicc = &inUICC{session: card.NewSession(m.config.Card, card.Options{}), allow: m.config.Allow, refused: m.config.Refused, release: m.mcims.Unseal}
 	}
 	m.node = wire.NewNode(m.config.NodeConfig)
 	m.handle()

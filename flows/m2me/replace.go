@@ -1,8 +1,10 @@
 package m2me
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"mcim/apdu/uicc"
 	"mcim/flows/store"
@@ -49,10 +51,10 @@ func (m *Machine) fill(ctx context.Context, order string, d delivery) error {
 	if err := m.uicc.start(ctx); err != nil {
 		return m.uicc.lost(err)
 	}
-	if err := m.progress(ctx, order, &d, begun); err != nil {
+	if err := m.progress(ctx, order, &d, cmp.Or(d.Card, begun)); err != nil {
 		return err
 	}
-	if err := m.fillFiles(ctx, order, d, sub); err != nil {
+	if err := m.fillFiles(ctx, order, &d, sub); err != nil {
 		return m.uicc.lost(err)
 	}
 	return m.progress(ctx, order, &d, filled)
@@ -65,8 +67,8 @@ func (m *Machine) progress(ctx context.Context, order string, d *delivery, p pro
 }
 
 // fillFiles writes what the card does not have yet.
-func (m *Machine) fillFiles(ctx context.Context, order string, d delivery, sub *mcim.Subscription) error {
-	writes, err := m.uicc.writes(sub)
+func (m *Machine) fillFiles(ctx context.Context, order string, d *delivery, sub *mcim.Subscription) error {
+	writes, err := m.uicc.writes(content(sub))
 	if err != nil {
 		return err
 	}
@@ -75,6 +77,9 @@ func (m *Machine) fillFiles(ctx context.Context, order string, d delivery, sub *
 		return err
 	}
 	m.point(ctx, "VERIFY ADM1 outcome")
+	if err := m.progress(ctx, order, d, writing); err != nil {
+		return err
+	}
 	for _, w := range writes {
 		if err := m.write(ctx, order, d.Slot, w); err != nil {
 			return err
@@ -102,6 +107,13 @@ func (m *Machine) write(ctx context.Context, order string, slot int, w write) er
 	return nil
 }
 
+// WroteCard says whether anything may have been written to the UICC.
+func (m *Machine) WroteCard(ctx context.Context) (bool, error) {
+	orders, err := deliveries.List(ctx, m.store)
+	wrote := func(e store.Entry[delivery]) bool { return e.Value.Card == writing || e.Value.Card == filled }
+	return slices.ContainsFunc(orders, wrote), err
+}
+
 // finish ends a change of the card that was cut: what was written of the new
 // subscription makes no sense without the rest (SR-18: either the old one works
 // or the new one).
@@ -111,7 +123,7 @@ func (m *Machine) finish(ctx context.Context) error {
 		return err
 	}
 	for _, e := range orders {
-		if e.Value.Card != begun {
+		if e.Value.Card != begun && e.Value.Card != writing {
 			continue
 		}
 		if err := m.fill(ctx, e.Key, e.Value); err != nil {

@@ -25,7 +25,8 @@ type progress string
 
 const (
 	untouched progress = ""
-	begun     progress = "begun"
+	begun     progress = "begun"   // ADM1 is to be verified
+	writing   progress = "writing" // the card has taken ADM1
 	filled    progress = "filled"
 )
 

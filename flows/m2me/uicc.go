@@ -14,7 +14,6 @@ import (
 	"mcim/card/aka"
 	"mcim/card/model"
 	"mcim/flows/wire"
-	"mcim/tpm/mcim"
 )
 
 // ErrForeignCard says that the card in the machine is not the one that the
@@ -35,14 +34,16 @@ type inUICC struct {
 	session *card.Session
 	allow   []string
 	dryRun  bool
+	refused *card.Refused
 	release func(name string) (secret.Bytes, error)
 	guard   *card.Guard
 	open    bool // PIN1 was verified since the last reset
 }
 
 // lost tells a card that is gone from one that refuses: the first comes back, and
-// what was asked of it can be asked again. Whatever went wrong, the next use
-// starts with a reset.
+// what was asked of it can be asked again. One that the Guard refuses, and one that
+// does not do what it is told, is no fault of the machine. Whatever went wrong, the
+// next use starts with a reset.
 func (u *inUICC) lost(err error) error {
 	if err == nil {
 		return nil
@@ -50,6 +51,14 @@ func (u *inUICC) lost(err error) error {
 	u.open = false
 	if errors.Is(err, card.ErrRemoved) || errors.Is(err, card.ErrTimeout) {
 		return wire.Errorf(wire.CodeUnavailable, "", "UICC: %w: put the machine's card back and power the machine on", err)
+	}
+	var (
+		guarded *card.RefusalError
+		pin     *card.PINError
+		command *card.CommandError
+	)
+	if errors.As(err, &guarded) || errors.As(err, &pin) || errors.As(err, &command) || errors.Is(err, ErrForeignCard) {
+		return wire.Refuse("", "UICC: %w", err)
 	}
 	return err
 }
@@ -64,7 +73,7 @@ func (u *inUICC) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	u.guard = card.NewGuard(u.session, card.GuardConfig{ATR: atr, Allow: u.allow, DryRun: u.dryRun})
+	u.guard = card.NewGuard(u.session, card.GuardConfig{ATR: atr, Allow: u.allow, DryRun: u.dryRun, Refused: u.refused})
 	if err := u.recognise(ctx); err != nil {
 		return err
 	}
@@ -103,7 +112,11 @@ func (u *inUICC) verify(ctx context.Context, ref byte, name string) error {
 	if err != nil {
 		return fmt.Errorf("the TRE does not release the card's code: %w", err)
 	}
-	return u.guard.Verify(ctx, ref, code)
+	err = u.guard.Verify(ctx, ref, code)
+	if errors.Is(err, card.ErrWrongPIN) {
+		return fmt.Errorf("the card refuses its %s, one try is spent: %w", card.KeyName(ref), err)
+	}
+	return err
 }
 
 // identity reads EF.IMSI.
@@ -169,7 +182,7 @@ type write struct {
 // writes is what P8c.8 changes in the card, in this order: the keys first, since
 // with the new IMSI and the old K the card would ask a network that does not
 // know it, then the identity, then what the old network left behind.
-func (u *inUICC) writes(sub *mcim.Subscription) ([]write, error) {
+func (u *inUICC) writes(sub Content) ([]write, error) {
 	imsi, err := usim.IMSI(sub.IMSI).Encode()
 	if err != nil {
 		return nil, err
@@ -183,24 +196,45 @@ func (u *inUICC) writes(sub *mcim.Subscription) ([]write, error) {
 		}},
 		u.file("EF.IMSI", usim.EFIMSI, imsi),
 	}
-	cleared, err := u.cleared()
-	return append(list, cleared...), err
+	for _, f := range leftBehind() {
+		data, told := sub.Left[f.fid]
+		switch {
+		case told:
+			list = append(list, u.file(f.name, f.fid, data.Reveal()))
+		case f.cleared == nil:
+			list = append(list, u.unused(f.name, f.fid))
+		default:
+			cleared, err := f.cleared()
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, u.file(f.name, f.fid, cleared))
+		}
+	}
+	return list, nil
 }
 
-// cleared is the LOCI family and the keys of the old subscription, at the values
-// of a USIM that was never attached.
-func (u *inUICC) cleared() ([]write, error) {
-	loci, err1 := usim.DefaultLOCI().Encode()
-	psloci, err2 := usim.DefaultPSLOCI().Encode()
-	epsloci, err3 := usim.DefaultEPSLOCI().Encode()
-	return []write{
-		u.file("EF.LOCI", usim.EFLOCI, loci),
-		u.file("EF.PSLOCI", usim.EFPSLOCI, psloci),
-		u.file("EF.EPSLOCI", usim.EFEPSLOCI, epsloci),
-		u.file("EF.Keys", usim.EFKeys, usim.DefaultKeys()),
-		u.file("EF.KeysPS", usim.EFKeysPS, usim.DefaultKeys()),
-		u.unused("EF.FPLMN", usim.EFFPLMN),
-	}, errors.Join(err1, err2, err3)
+// left is a file in which a network leaves something.
+type left struct {
+	name string
+	fid  uint16
+	// cleared is what a USIM that was never attached has there; nil for FF, as long
+	// as the file is.
+	cleared func() ([]byte, error)
+}
+
+// leftBehind is the LOCI family, the keys of the networks, and those that have
+// refused the card.
+func leftBehind() []left {
+	keys := func() ([]byte, error) { return usim.DefaultKeys(), nil }
+	return []left{
+		{"EF.LOCI", usim.EFLOCI, usim.DefaultLOCI().Encode},
+		{"EF.PSLOCI", usim.EFPSLOCI, usim.DefaultPSLOCI().Encode},
+		{"EF.EPSLOCI", usim.EFEPSLOCI, usim.DefaultEPSLOCI().Encode},
+		{"EF.Keys", usim.EFKeys, keys},
+		{"EF.KeysPS", usim.EFKeysPS, keys},
+		{"EF.FPLMN", usim.EFFPLMN, nil},
+	}
 }
 
 func (u *inUICC) file(name string, fid uint16, data []byte) write {

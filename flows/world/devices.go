@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-tpm/tpm2"
 
+	"mcim/apdu/usim"
 	"mcim/card"
 	"mcim/card/device"
 	"mcim/card/emul"
@@ -51,10 +52,10 @@ type handles struct {
 
 const deviceStates store.Bucket[deviceState] = "device"
 
-// absolute makes the path in a device's URI one that means the same wherever the
+// AbsoluteURI makes the path in a device's URI one that means the same wherever the
 // lab is opened from. What is no path stays as it is: a reader's name, a card
 // model's name, and a URI that Open will refuse.
-func absolute(uri string) (string, error) {
+func AbsoluteURI(uri string) (string, error) {
 	scheme, path, _ := strings.Cut(uri, ":")
 	_, unknown := model.ByName(path)
 	isPath := scheme == "emul" && unknown != nil || slices.Contains([]string{string(tpm.KindDevice), string(tpm.KindSWTPM), string(tpm.KindUnix)}, scheme)
@@ -68,7 +69,7 @@ func absolute(uri string) (string, error) {
 // absolute makes the paths absolute that the lab remembers.
 func (c *Config) absolute() (err error) {
 	for _, uri := range []*string{&c.TPM, &c.Card} {
-		if *uri, err = absolute(*uri); err != nil {
+		if *uri, err = AbsoluteURI(*uri); err != nil {
 			return err
 		}
 	}
@@ -354,7 +355,7 @@ type TPMSink interface {
 // the card's model says of key files, and the keys that the lab knows, is taken out
 // of what the sinks get.
 func (w *World) tapCard(c card.Card) card.Card {
-	var sensitive []uint16
+	sensitive := []uint16{usim.EFKeys, usim.EFKeysPS} // CK and IK
 	if models, err := model.All(); err == nil {
 		for _, m := range models {
 			sensitive = append(sensitive, m.KeyFile.FID, m.SQNFile.FID)

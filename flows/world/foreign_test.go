@@ -210,9 +210,9 @@ func (o *owner) create(c world.Config) *world.World {
 // giveBack removes a lab; afterwards the TPM holds what it held before.
 func (o *owner) giveBack(c world.Config, before []tpm2.TPMHandle) {
 	o.t.Helper()
-	removed, err := world.Remove(context.Background(), c)
-	if err != nil || len(removed) < 12 {
-		o.t.Errorf("given back: %v, %v", removed, err)
+	back, err := world.Remove(context.Background(), c)
+	if err != nil || len(back.TPM) < 12 {
+		o.t.Errorf("given back: %v, %v", back.TPM, err)
 	}
 	if diff := cmp.Diff(before, o.held()); diff != "" {
 		o.t.Errorf("handles before (-) and after (+): %s", diff)

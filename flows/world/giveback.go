@@ -1,63 +1,153 @@
 package world
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 
-	"mcim/apdu/uicc"
-	"mcim/card/aka"
+	"mcim/card/device"
 	"mcim/flows/m2me"
-	"mcim/flows/store"
+	"mcim/flows/wire"
 	"mcim/tpm"
-	"mcim/tpm/mcim"
 )
 
-// RestoreCard writes back to a card that the caller named what its profile says
-// was in it: of a lab that is removed, the keys that the card has now are lost.
-// Sequence numbers do not go back. It does nothing for the lab's own card.
-func (w *World) RestoreCard(ctx context.Context) error {
-	p := w.config.Profile
-	if w.config.Card == "" || p == nil {
-		return nil
-	}
-	pin1, err := uicc.PadPIN(string(p.PIN1.Reveal()))
-	if err != nil {
-		return err
-	}
-	sqn, err := aka.NewSQN(p.SQN.SEQ()+usedSEQ, p.SQN.IND())
-	if err != nil {
-		return err
-	}
-	return m2me.WriteCard(ctx, w.tapped, m2me.CardKeys{ICCID: p.ICCID, PIN1: pin1, ADM1: p.ADM1},
-		&mcim.Subscription{IMSI: p.IMSI, K: p.K, OPc: p.OPc, SQN: sqn})
+// ErrCardKept says that the card has not got back what was in it before the lab,
+// which is therefore still there.
+var ErrCardKept = errors.New("the card has not got back what was in it before")
+
+// Debt is what a lab has of hardware that is not its own, and has to give back.
+type Debt struct {
+	Card string // URI of the card that the lab has written; empty if it has written none
+	TPM  string // URI of the TPM in which the lab has its handles; empty if it is the lab's own
+	// ICCID of the card that the caller named when the lab was made; empty if none was.
+	ICCID string
 }
 
-// usedSEQ is more than the sequence numbers that a run uses of the old K: the
-// restored card accepts none of them once more, and its operator, who may be
-// behind, learns of it by AUTS.
-const usedSEQ = 32
+// None says whether nothing has to be given back.
+func (d Debt) None() bool { return d.Card == "" && d.TPM == "" }
 
-// Remove gives back to the TPM what a lab has in it, and deletes the lab. What was
-// given back is listed also where something else failed; then the lab is still
-// there.
-func Remove(ctx context.Context, c Config) ([]tpm.Removed, error) {
-	var removed []tpm.Removed
-	err := withTPM(ctx, c, func(t *tpm.TPM) (err error) {
+// Owes reads from a lab's folder what it has to give back, without devices.
+// Errors are those of store.OpenLab and of the stores.
+func Owes(ctx context.Context, c Config) (d Debt, err error) {
+	err = withLab(ctx, c, func(w *World) error {
+		d, err = w.owes(ctx)
+		return err
+	})
+	return d, err
+}
+
+func (w *World) owes(ctx context.Context) (Debt, error) {
+	known, err := w.device(ctx)
+	if err != nil {
+		return Debt{}, err
+	}
+	s, b, err := w.openBefore(ctx)
+	if err != nil {
+		return Debt{}, err
+	}
+	d := Debt{ICCID: b.ICCID}
+	if known.Claimed {
+		d.TPM = known.URI
+	}
+	if s == nil {
+		return d, nil
+	}
+	wrote, err := w.wroteCard(ctx)
+	if wrote && !b.Back {
+		d.Card = known.Card
+	}
+	return d, errors.Join(err, s.Close())
+}
+
+func (w *World) wroteCard(ctx context.Context) (bool, error) {
+	return m2me.New(m2me.Config{Serial: w.serial, Store: w.stores[wire.MachineRole(w.serial)]}).WroteCard(ctx)
+}
+
+// GivenBack is what hardware has got back that is not a lab's own.
+type GivenBack struct {
+	Card bool          // what was in it before
+	TPM  []tpm.Removed // NV indices and handles
+}
+
+// GiveBack ends a lab that is open and deletes it, after it has given back what it
+// has of hardware that is not its own: a card that it has written gets what was in
+// it when the lab was made, a TPM its handles. The keys that the card has now are in
+// the lab alone; sequence numbers do not go back. Config.LeaveCard leaves the card
+// as it is. What was given back is told also where something else failed; then the
+// lab is still there. The error is ErrCardKept, or that of a device or the stores.
+func (w *World) GiveBack(ctx context.Context) (back GivenBack, err error) {
+	defer func() { err = errors.Join(err, w.Close()) }()
+	if err := errors.Join(w.closeTo(1), w.openStores(ctx)); err != nil {
+		return back, err
+	}
+	if back.Card, err = w.restoreCard(ctx); err != nil {
+		return back, fmt.Errorf("%w (%w): lab %s has it, and is kept", ErrCardKept, err, w.lab.Dir)
+	}
+	if back.TPM, err = w.releaseTPM(ctx); err != nil {
+		return back, err
+	}
+	if err := w.closeTo(1); err != nil {
+		return back, err
+	}
+	w.closers = nil // the lab is closed by its removal
+	return back, w.lab.Remove()
+}
+
+// Remove opens a lab and gives it back. c.Card is where the card is, if it is not
+// where it was. Errors are those of GiveBack and of store.OpenLab.
+func Remove(ctx context.Context, c Config) (GivenBack, error) {
+	w, err := openLab(c)
+	if err != nil {
+		return GivenBack{}, err
+	}
+	return w.GiveBack(ctx)
+}
+
+// releaseTPM gives back what a TPM has of the lab; the lab's own goes with it.
+func (w *World) releaseTPM(ctx context.Context) (removed []tpm.Removed, err error) {
+	d, err := w.owes(ctx)
+	if err != nil || d.TPM == "" {
+		return nil, err
+	}
+	err = w.withTPM(ctx, func(t *tpm.TPM) (err error) {
 		removed, err = t.Release()
 		return err
 	})
-	if err != nil {
-		return removed, err
-	}
-	lab, err := store.OpenLab(c.Dir, c.Command)
-	if err != nil {
-		return removed, err
-	}
-	return removed, lab.Remove()
+	return removed, err
 }
 
-// withTPM opens a lab and its TPM alone, if it has one, for use.
-func withTPM(ctx context.Context, c Config, use func(*tpm.TPM) error) (err error) {
+// restoreCard writes back to the card what was in it, and says whether it had to.
+func (w *World) restoreCard(ctx context.Context) (bool, error) {
+	d, err := w.owes(ctx)
+	if err != nil || d.Card == "" || w.config.LeaveCard {
+		return false, err
+	}
+	return true, w.restore(ctx, cmp.Or(w.config.Card, d.Card))
+}
+
+func (w *World) restore(ctx context.Context, uri string) error {
+	s, b, err := w.openBefore(ctx)
+	if err != nil {
+		return err
+	}
+	w.later(s.Close)
+	keys, back, err := b.content(ctx, s, w.config)
+	if err != nil {
+		return err
+	}
+	if err := w.useCard(device.Open(ctx, uri, deadline)); err != nil {
+		return err
+	}
+	if err := m2me.WriteCard(ctx, w.tapped, keys, back); err != nil {
+		return fmt.Errorf("%s: %w", uri, err)
+	}
+	b.Back = true
+	return befores.Put(ctx, s, beforeKey, b)
+}
+
+// withLab opens a lab's stores, and nothing else of it, for use.
+func withLab(ctx context.Context, c Config, use func(*World) error) (err error) {
 	w, err := openLab(c)
 	if err != nil {
 		return err
@@ -66,6 +156,15 @@ func withTPM(ctx context.Context, c Config, use func(*tpm.TPM) error) (err error
 	if err := w.openStores(ctx); err != nil {
 		return err
 	}
+	return use(w)
+}
+
+// withTPM opens a lab and its TPM alone, if it has one, for use.
+func withTPM(ctx context.Context, c Config, use func(*tpm.TPM) error) error {
+	return withLab(ctx, c, func(w *World) error { return w.withTPM(ctx, use) })
+}
+
+func (w *World) withTPM(ctx context.Context, use func(*tpm.TPM) error) error {
 	known, err := w.device(ctx)
 	if err != nil || !known.Claimed {
 		return err

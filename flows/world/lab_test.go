@@ -57,8 +57,8 @@ func TestUnfinished(t *testing.T) {
 	if _, err := Look(ctx, c); !errors.Is(err, ErrUnfinished) {
 		t.Errorf("Look: %v", err)
 	}
-	if removed, err := Remove(ctx, c); err != nil || len(removed) != 0 {
-		t.Errorf("Remove: %v, %v", removed, err)
+	if back, err := Remove(ctx, c); err != nil || len(back.TPM) != 0 {
+		t.Errorf("Remove: %+v, %v", back, err)
 	}
 	if _, err := Open(ctx, c); !errors.Is(err, store.ErrNoLab) {
 		t.Errorf("after Remove: %v", err)
@@ -110,9 +110,9 @@ func TestLookAndRemove(t *testing.T) {
 	if err := LookTPM(ctx, c, &s); err != nil || len(s.TPM.Occupied) < 12 {
 		t.Errorf("TPM %+v, %v", s.TPM, err)
 	}
-	removed, err := Remove(ctx, c)
-	if err != nil || len(removed) != len(s.TPM.Occupied) {
-		t.Errorf("given back: %v, %v", removed, err)
+	back, err := Remove(ctx, c)
+	if err != nil || len(back.TPM) != len(s.TPM.Occupied) {
+		t.Errorf("given back: %+v, %v", back, err)
 	}
 	left, err := tpm.Open(ctx, "swtpm:"+filepath.Join(dir, "tpm"), tpm.Options{})
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"mcim/apdu/uicc"
 	"mcim/flows/auc"
 	"mcim/flows/engine"
 	"mcim/flows/m2me"
@@ -158,7 +157,7 @@ func (w *World) makeMachine(ctx context.Context, node wire.NodeConfig) {
 	role := wire.MachineRole(w.serial)
 	w.Machine = m2me.New(m2me.Config{
 		NodeConfig: node, Serial: w.serial, Dir: w.lab.Path("roles", role), Store: w.stores[role],
-		TPM: w.TPM, Log: w.log.Bytes(), PCRs: w.pcrs(), Build: build, Card: w.tapped, Allow: w.allowed(ctx),
+		TPM: w.TPM, Log: w.log.Bytes(), PCRs: w.pcrs(), Build: build, Card: w.tapped, Allow: w.allowed(ctx), Refused: w.config.Refused,
 		VNO: VNORole, Supplier: SupplierRole, OnPoint: w.config.OnPoint, Weak: w.config.Weak.tre(),
 	})
 	w.later(w.Machine.Close)
@@ -194,9 +193,9 @@ func (w *World) issueCard(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pin1, err := uicc.PadPIN(string(p.PIN1.Reveal()))
+	keys, err := cardKeys(*p, w.config)
 	if err != nil {
 		return err
 	}
-	return w.Supplier.PutCard(ctx, machine, supplier.Card{ICCID: p.ICCID, PIN1: pin1, ADM1: p.ADM1})
+	return w.Supplier.PutCard(ctx, machine, supplier.Card{ICCID: keys.ICCID, PIN1: keys.PIN1, ADM1: keys.ADM1})
 }

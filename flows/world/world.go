@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"slices"
 	"strings"
 
 	"mcim/card"
@@ -49,6 +48,11 @@ type Config struct {
 	Profile *emul.Profile
 	// Allow lists the ICCIDs that may be written. The lab's own card always may.
 	Allow []string
+	// Refused remembers the codes that cards have refused; nil is one of the lab
+	// while it is open.
+	Refused *card.Refused
+	// LeaveCard lets GiveBack and Remove leave a named card with the keys of the lab.
+	LeaveCard bool
 	// TPM is the URI of the machine's TPM; empty is the swtpm of the lab.
 	TPM string
 	// TPMOptions are what Open of the TPM may need besides; tap, pin and claim are
@@ -241,6 +245,9 @@ func newWorld(c Config, lab *store.Lab) *World {
 	if c.Spent == nil {
 		c.Spent = &Spent{}
 	}
+	if c.Refused == nil {
+		c.Refused = &card.Refused{}
+	}
 	c.Sinks = append([]trace.Sink{c.Meter, c.Spent}, c.Sinks...)
 	w := &World{
 		Meter: c.Meter, Directory: &wire.Directory{}, SHOs: map[string]*sho.SHO{},
@@ -255,12 +262,17 @@ func (w *World) later(f func() error) { w.closers = append(w.closers, f) }
 
 // Close ends the roles, gives back the devices and lets go of the lab. It is safe
 // to call twice.
-func (w *World) Close() error {
+func (w *World) Close() error { return w.closeTo(0) }
+
+// closeTo closes all but what was opened first: with 1 the lab stays held.
+func (w *World) closeTo(first int) error {
 	var err error
-	for _, f := range slices.Backward(w.closers) {
+	for len(w.closers) > first {
+		last := len(w.closers) - 1
+		f := w.closers[last]
+		w.closers = w.closers[:last]
 		err = errors.Join(err, f())
 	}
-	w.closers = nil
 	return err
 }
 
@@ -302,10 +314,12 @@ func (w *World) openDevices(ctx context.Context) error {
 	}
 	w.config.TPM, w.config.Card = cmp.Or(w.config.TPM, known.URI), cmp.Or(w.config.Card, known.Card)
 	w.plmns[SHOA] = cmp.Or(known.Home, w.cardPLMN(), w.plmns[SHOA])
-	if err := w.openTPM(ctx); err != nil {
-		return err
+	for _, step := range []func(context.Context) error{w.openCard, w.proveCard, w.openTPM} {
+		if err := step(ctx); err != nil {
+			return err
+		}
 	}
-	return w.openCard(ctx)
+	return nil
 }
 
 // newSerial is a serial number for a machine: 8 characters.
