@@ -59,7 +59,7 @@ func ProveCard(ctx context.Context, c card.Card, keys CardKeys, told Content) (C
 	}
 	seen, err := u.prove(ctx, told)
 	if errors.Is(err, aka.ErrMAC) || errors.Is(err, aka.ErrAUTS) {
-		return told, fmt.Errorf("%w: the card does not know its K and OPc (%w); correct k and opc there", ErrProfile, err)
+		return told, fmt.Errorf("%w: the card refuses a challenge made of its K and OPc; correct k and opc there", ErrProfile)
 	}
 	if err != nil {
 		return told, err

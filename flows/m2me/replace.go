@@ -3,10 +3,12 @@ package m2me
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"mcim/apdu/uicc"
+	"mcim/card"
 	"mcim/flows/store"
 	"mcim/flows/wire"
 	"mcim/tpm/mcim"
@@ -73,7 +75,11 @@ func (m *Machine) fillFiles(ctx context.Context, order string, d *delivery, sub 
 		return err
 	}
 	m.point(ctx, "VERIFY ADM1 intent")
-	if err := m.uicc.verify(ctx, uicc.RefADM1, sealedADM1); err != nil {
+	err = m.uicc.verify(ctx, uicc.RefADM1, sealedADM1)
+	if errors.Is(err, card.ErrWrongPIN) {
+		return fmt.Errorf("%w; nothing was written: correct adm1 in the profile of the card and make the lab anew", err)
+	}
+	if err != nil {
 		return err
 	}
 	m.point(ctx, "VERIFY ADM1 outcome")
