@@ -153,9 +153,9 @@ type labRemoveCmd struct {
 
 // Help is the long help text.
 func (labRemoveCmd) Help() string {
-	return `Hardware that is not the lab's own gets back what it had. A card that the lab wrote gets its IMSI, K,
-OPc and location of before, with sequence numbers ahead of those used, for which PIN1 and ADM1 are
-verified; a TPM gets its NV indices and handles.
+	return `Hardware that is not the lab's own gets back what it had. A card that the lab wrote gets its IMSI,
+K, OPc and location of before, with sequence numbers ahead of those used, for which PIN1 and ADM1
+are verified; a TPM gets its NV indices and handles.
 
 Examples:
   mcim lab remove --lab /tmp/lab`
