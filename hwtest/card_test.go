@@ -149,8 +149,8 @@ func (h *holder) attached(seq uint64) {
 	})
 }
 
-// sent is every AUTN of a trace, with its RAND.
-func sent(t *testing.T, path string) (list []usim.Authenticate) {
+// challengesIn is every AUTN of a trace, with its RAND.
+func challengesIn(t *testing.T, path string) (list []usim.Authenticate) {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
@@ -249,7 +249,7 @@ func TestCardRestored(t *testing.T) {
 			t.Errorf("SQN %012x after %012x", now, last)
 		}
 		last = now
-		challenges := sent(t, filepath.Join(out, traceFile))
+		challenges := challengesIn(t, filepath.Join(out, traceFile))
 		if stale := h.replayed(challenges); stale < 3 {
 			t.Errorf("%d of %d challenges were of the card's own K", stale, len(challenges))
 		}

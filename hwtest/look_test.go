@@ -3,7 +3,6 @@ package hwtest
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,14 +20,6 @@ import (
 // The environment of a child of TestCutRuns: the lab, and the journal point at
 // which the child kills itself.
 const cutLab, cutAt = "MCIM_CUT_LAB", "MCIM_CUT_AT"
-
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(cutLab); dir != "" {
-		os.Exit(cutChild(dir, os.Getenv(cutAt)))
-	}
-	flag.Parse()
-	os.Exit(m.Run())
-}
 
 // cutChild runs the suite on a lab until it is killed.
 func cutChild(dir, at string) int {
