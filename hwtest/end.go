@@ -20,7 +20,7 @@ func (r *run) close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), giveBackTime)
 	defer cancel()
-	back, err := r.world.GiveBack(ctx)
+	back, err := r.world.GiveBack(ctx, !r.changedCard())
 	r.report.Environment.Restored, r.report.Environment.GivenBack = back.Card, len(back.TPM)
 	if err != nil && r.changedCard() && !back.Card {
 		return fmt.Errorf("the card in %s may have keys of this run; when it can be reached again: mcim lab remove --lab %s: %w", r.lab.Card, r.lab.Dir, err)

@@ -73,16 +73,18 @@ type GivenBack struct {
 // GiveBack ends a lab that is open and deletes it, after it has given back what it
 // has of hardware that is not its own: a card that it has written gets what was in
 // it when the lab was made, a TPM its handles. The keys that the card has now are in
-// the lab alone; sequence numbers do not go back. Config.LeaveCard leaves the card
-// as it is. What was given back is told also where something else failed; then the
+// the lab alone; sequence numbers do not go back. With leaveCard the card stays as it
+// is. What was given back is told also where something else failed; then the
 // lab is still there. The error is ErrCardKept, or that of a device or the stores.
-func (w *World) GiveBack(ctx context.Context) (back GivenBack, err error) {
+func (w *World) GiveBack(ctx context.Context, leaveCard bool) (back GivenBack, err error) {
 	defer func() { err = errors.Join(err, w.Close()) }()
 	if err := errors.Join(w.closeTo(1), w.openStores(ctx)); err != nil {
 		return back, err
 	}
-	if back.Card, err = w.restoreCard(ctx); err != nil {
-		return back, fmt.Errorf("%w (%w): lab %s has it, and is kept", ErrCardKept, err, w.lab.Dir)
+	if !leaveCard {
+		if back.Card, err = w.restoreCard(ctx); err != nil {
+			return back, fmt.Errorf("%w (%w): lab %s has it, and is kept", ErrCardKept, err, w.lab.Dir)
+		}
 	}
 	if back.TPM, err = w.releaseTPM(ctx); err != nil {
 		return back, err
@@ -101,7 +103,7 @@ func Remove(ctx context.Context, c Config) (GivenBack, error) {
 	if err != nil {
 		return GivenBack{}, err
 	}
-	return w.GiveBack(ctx)
+	return w.GiveBack(ctx, c.LeaveCard)
 }
 
 // releaseTPM gives back what a TPM has of the lab; the lab's own goes with it.
@@ -120,10 +122,11 @@ func (w *World) releaseTPM(ctx context.Context) (removed []tpm.Removed, err erro
 // restoreCard writes back to the card what was in it, and says whether it had to.
 func (w *World) restoreCard(ctx context.Context) (bool, error) {
 	d, err := w.owes(ctx)
-	if err != nil || d.Card == "" || w.config.LeaveCard {
+	if err != nil || d.Card == "" {
 		return false, err
 	}
-	return true, w.restore(ctx, cmp.Or(w.config.Card, d.Card))
+	err = w.restore(ctx, cmp.Or(w.config.Card, d.Card))
+	return err == nil, err
 }
 
 func (w *World) restore(ctx context.Context, uri string) error {

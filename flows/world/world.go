@@ -51,7 +51,7 @@ type Config struct {
 	// Refused remembers the codes that cards have refused; nil is one of the lab
 	// while it is open.
 	Refused *card.Refused
-	// LeaveCard lets GiveBack and Remove leave a named card with the keys of the lab.
+	// LeaveCard lets Remove leave a named card with the keys of the lab.
 	LeaveCard bool
 	// TPM is the URI of the machine's TPM; empty is the swtpm of the lab.
 	TPM string
