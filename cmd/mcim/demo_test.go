@@ -28,6 +28,7 @@ func TestDemoScripts(t *testing.T) {
 			return setUpScript(env)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"begin":   beginCommand,
 			"play":    playCommand,
 			"end":     endCommand,
 			"readers": readersCommand,

@@ -89,14 +89,31 @@ func (c console) say(format string, args ...any) {
 }
 
 func main() {
-	// Never stopped: once nobody reads the output, each later write just fails.
-	unread, ignore := signal.NotifyContext(context.Background(), syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(unread, endings()...)
+	// With a place for the signal, a write to a pipe that nobody reads fails, and does
+	// not kill. It tells nothing more: sockets raise it, too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	reading, unread := context.WithCancel(context.Background())
+	ctx, stop := signal.NotifyContext(reading, endings()...)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	code := run(ctx, os.Args[1:], outlet{os.Stdout, unread}, outlet{os.Stderr, unread})
 	stop()
-	ignore()
+	unread()
 	os.Exit(code)
+}
+
+// outlet is an output that ends the command where nobody reads it any more.
+type outlet struct {
+	io.Writer
+	unread func()
+}
+
+// Write implements io.Writer.
+func (o outlet) Write(b []byte) (int, error) {
+	n, err := o.Writer.Write(b)
+	if errors.Is(err, syscall.EPIPE) {
+		o.unread()
+	}
+	return n, err
 }
 
 // endings are the signals after which a command cleans up and ends. With nohup,

@@ -153,6 +153,42 @@ func playCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// beginCommand (begin NAME ARGS...) starts `mcim NAME ARGS`, and waits until its
+// children, a swtpm and a pcscd, are there.
+func beginCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: begin NAME ARGS...")
+	}
+	mcim, err := exec.LookPath("mcim")
+	ts.Check(err)
+	cmd := exec.Command(mcim, args...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "TMPDIR=" + ts.Getenv("TMPDIR"), "HOME=" + ts.Getenv("HOME")}
+	ts.Check(cmd.Start())
+	ts.Value("children").(*children).byName[args[0]] = cmd
+	ts.Defer(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	for end := time.Now().Add(20 * time.Second); !slices.Equal(namesOf(childrenOf(ts, cmd.Process.Pid)), []string{"pcscd", "swtpm"}); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			ts.Fatalf("mcim %v has the children %v", args, namesOf(childrenOf(ts, cmd.Process.Pid)))
+		}
+	}
+}
+
+// namesOf is the sorted names of processes.
+func namesOf(pids []int) []string {
+	var names []string
+	for _, pid := range pids {
+		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil {
+			names = append(names, strings.TrimSpace(string(b)))
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // endCommand (end NAME SIGNAL CODE) sends a signal to what play started, and
 // checks the exit code (-1: killed) and that its pcscd has ended with it.
 func endCommand(ts *testscript.TestScript, neg bool, args []string) {

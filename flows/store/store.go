@@ -134,7 +134,7 @@ const keyCheck = "key check"
 func (s *Store) init(ctx context.Context) error {
 	var version int
 	if err := s.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
+		return unreadable(ctx, err)
 	}
 	switch {
 	case version > Schema:
@@ -144,13 +144,21 @@ func (s *Store) init(ctx context.Context) error {
 	}
 	sealed, err := getBlob(ctx, s.db, "sealed", keyCheck, keyCheck)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
+		return unreadable(ctx, err)
 	}
 	plain, err := s.unseal(keyCheck, keyCheck, sealed)
 	if err != nil || subtle.ConstantTimeCompare(plain.Reveal(), []byte(keyCheck)) != 1 {
 		return fmt.Errorf("%w: %s belongs to another store", ErrKey, keyFile)
 	}
 	return nil
+}
+
+// unreadable is ErrDamaged, unless the end of ctx kept the store from being read.
+func unreadable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, err)
 }
 
 func (s *Store) create(ctx context.Context) error {
