@@ -7,7 +7,8 @@ GOLANGCI = go tool -modfile=.ci/tools/go.mod golangci-lint
 # The parts that do things in parallel; the race detector runs over these.
 PARALLEL = ./card/... ./tpm ./flows/...
 FUZZTIME = 60s
-CHAOS    = 100
+# How many points the chaos test kills at: more than there are.
+CHAOS    = 420
 # What git says of this tree; empty where it is no clone, as in an unpacked archive.
 VERSION  = $(shell [ -e .git ] && git describe --always --tags --dirty 2>/dev/null)
 

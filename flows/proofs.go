@@ -53,26 +53,26 @@ func (r *Run) Proofs(procedure string) []Proof {
 
 func (r *Run) proofs() []Proof {
 	return []Proof{
-		{"P1", "a TPM whose EK certificate is self-made is not enrolled", r.enrolSelfMade, at("")},
-		{"P2", "the bearer of a PCID reaches the RO and nobody else", r.reachOthers, at("P2.8")},
-		{"P4", "a machine without an order gets nothing", r.contactAsStranger, at("P4.4")},
-		{"P5c", "evidence for an earlier nonce is refused", r.appraiseOldEvidence, at("P5c.6")},
-		{"P6", "a package that was changed on its way is refused", r.deliverChanged, at("P6.8")},
-		{"P6", "the package of before, delivered again, is refused", r.deliverAgain, at("P6.8")},
-		{"P7", "the provisional identity is refused after use", r.attachByPCID, at("")},
-		{"P8a", "the old K gets no service", r.attachByOldIMSI, at("")},
-		{"P8a", "the old package is refused", r.deliverOld, at("P6.8")},
+		{"P1", "a TPM whose EK certificate is self-made is not enrolled", r.enrolSelfMade, at("", "")},
+		{"P2", "the bearer of a PCID reaches the RO and nobody else", r.reachOthers, at("P2.8", "")},
+		{"P4", "a machine without an order gets nothing", r.contactAsStranger, at("P4.4", "")},
+		{"P5c", "evidence for an earlier nonce is refused", r.appraiseOldEvidence, at("P5c.6", "")},
+		{"P6", "a package that was changed on its way is refused", r.deliverChanged, at("P6.8", "")},
+		{"P6", "the package of before, delivered again, is refused", r.deliverAgain, at("P6.8", "")},
+		{"P7", "the provisional identity is refused after use", r.attachByPCID, at("", "")},
+		{"P8a", "the old K gets no service", r.attachByOldIMSI, at("", "")},
+		{"P8a", "the old package is refused", r.deliverOld, at("P6.8", "")},
 		{"P8c", "the card refuses a network that has the old K", r.challengeWithOldK, func(err error) bool { return errors.Is(err, aka.ErrMAC) }},
-		{"P8c", "the old IMSI gets no service", r.attachByOldCard, at("")},
-		{"P8c", "the package of the card, delivered again, is refused", r.deliverAgain, at("P6.8")},
+		{"P8c", "the old IMSI gets no service", r.attachByOldCard, at("", "")},
+		{"P8c", "the package of the card, delivered again, is refused", r.deliverAgain, at("P6.8", "")},
 	}
 }
 
-// at is a refusal of a role, at that step where it is given.
-func at(step string) func(error) bool {
+// at is a refusal of a role at that step, which says so.
+func at(step, text string) func(error) bool {
 	return func(err error) bool {
 		var e *wire.Error
-		return errors.As(err, &e) && errors.Is(err, wire.ErrRefused) && (step == "" || e.Step == step)
+		return errors.As(err, &e) && e.Code == wire.CodeRefused && e.Step == step && strings.Contains(e.Text, text)
 	}
 }
 
@@ -101,7 +101,7 @@ func (r *Run) enrolSelfMade(ctx context.Context) error {
 func (r *Run) reachOthers(ctx context.Context) error {
 	var last error
 	for _, role := range []string{world.SHOA, world.SHOB, world.PVARole} {
-		if last = r.World.Machine.Reach(ctx, role); !at("P2.8")(last) {
+		if last = r.World.Machine.Reach(ctx, role); !at("P2.8", "")(last) {
 			return last
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
 )
 
 // Errors about the endorsement key.
@@ -61,6 +62,36 @@ const (
 	policyB384 = "\xb2\x6e\x7d\x28\xd1\x1a\x50\xbc\x53\xd8\x82\xbc\xf5\xfd\x3a\x1a\x07\x41\x48\xbb\x35\xd3\xb4\xe4\xcb\x1c\x0a\xd9\xbd\xe4\x19\xca" +
 		"\xcb\x47\xba\x09\x69\x96\x46\x15\x0f\x9f\xc0\x00\xf3\xf8\x0e\x12"
 )
+
+// alternativesB are the two branches of policyB, of which the first is PolicySecret over
+// the endorsement hierarchy (TCG EK Credential Profile, B.6.2).
+func alternativesB(hash tpm2.TPMAlgID) []tpm2.TPM2BDigest {
+	a := "\x83\x71\x97\x67\x44\x84\xb3\xf8\x1a\x90\xcc\x8d\x46\xa5\xd7\x24\xfd\x52\xd7\x6e\x06\x52\x0b\x64\xf2\xa1\xda\x1b\x33\x14\x69\xaa"
+	c := "\x37\x67\xe2\xed\xd4\x3f\xf4\x5a\x3a\x7e\x1e\xae\xfc\xef\x78\x64\x3d\xca\x96\x46\x32\xe7\xaa\xd8\x2c\x67\x3a\x30\xd8\x63\x3f\xde"
+	if hash == tpm2.TPMAlgSHA384 {
+		a = "\x8b\xbf\x22\x66\x53\x7c\x17\x1c\xb5\x6e\x40\x3c\x4d\xc1\xd4\xb6\x4f\x43\x26\x11\xdc\x38\x6e\x6f\x53\x20\x50\xc3\x27\x8c\x93\x0e" +
+			"\x14\x3e\x8b\xb1\x13\x38\x24\xcc\xb4\x31\x05\x38\x71\xc6\xdb\x53"
+		c = "\xd6\x03\x2c\xe6\x1f\x2f\xb3\xc2\x40\xeb\x3c\xf6\xa3\x32\x37\xef\x2b\x6a\x16\xf4\x29\x3c\x22\xb4\x55\xe2\x61\xcf\xfd\x21\x7a\xd5" +
+			"\xb4\x94\x7c\x2d\x73\xe6\x30\x05\xee\xd2\xdc\x2b\x35\x93\xd1\x65"
+	}
+	return []tpm2.TPM2BDigest{{Buffer: []byte(a)}, {Buffer: []byte(c)}}
+}
+
+// AuthEK is a session that authorizes the use of ek by its policy: PolicySecret
+// over the endorsement hierarchy. A high range EK takes its empty auth value too,
+// but it is not exempt from the protection against dictionary attacks: a TPM that
+// is stopped out of order after that use counts a failed authorization.
+func (t *TPM) AuthEK(ek EK) tpm2.Session {
+	hash := ek.Public.NameAlg
+	return t.policy(hash, Integrity, func(tpm transport.TPM, session tpm2.TPMISHPolicy, nonce tpm2.TPM2BNonce) error {
+		_, err := tpm2.PolicySecret{AuthHandle: t.Endorsement(Integrity), PolicySession: session, NonceTPM: nonce}.Execute(tpm)
+		if err != nil || !ek.Public.ObjectAttributes.UserWithAuth {
+			return err
+		}
+		_, err = tpm2.PolicyOr{PolicySession: session, PHashList: tpm2.TPMLDigest{Digests: alternativesB(hash)}}.Execute(tpm)
+		return err
+	})
+}
 
 func highRange(curve tpm2.TPMECCCurve, hash tpm2.TPMAlgID, aesBits tpm2.TPMKeyBits, policy string) tpm2.TPMTPublic {
 	return tpm2.TPMTPublic{

@@ -61,7 +61,11 @@ func TestDeviceIsNotTakenOver(t *testing.T) {
 	if _, err := rand.Read(nonce); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := attest.Collect(tre, attest.Request{Nonce: nonce, Exporter: nonce}, measure.CannedBoot().Bytes()); err != nil {
+	evidence, err := attest.Measure(tre, nil, measure.CannedBoot().Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := evidence.Quoted(tre, attest.Request{Nonce: nonce, Exporter: nonce}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := m.Info(); err != nil {

@@ -1,7 +1,10 @@
 package tpm
 
 import (
+	"crypto/sha256"
+	"crypto/sha512"
 	"errors"
+	"hash"
 	"io/fs"
 	"strings"
 	"syscall"
@@ -20,6 +23,25 @@ func TestDeviceError(t *testing.T) {
 	err = deviceError(&fs.PathError{Op: "open", Path: "/dev/tpm0", Err: syscall.EBUSY})
 	if !errors.Is(err, syscall.EBUSY) || !strings.Contains(err.Error(), "tpmrm0") {
 		t.Errorf("busy: %v", err)
+	}
+}
+
+// TestAlternativesB joins the two branches as PolicyOR does (Part 3, 23.6).
+func TestAlternativesB(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		alg    tpm2.TPMAlgID
+		hash   hash.Hash
+		policy string
+	}{{tpm2.TPMAlgSHA256, sha256.New(), policyB256}, {tpm2.TPMAlgSHA384, sha512.New384(), policyB384}} {
+		c.hash.Write(make([]byte, c.hash.Size()))
+		c.hash.Write([]byte{0, 0, 0x01, 0x71}) // TPM_CC_PolicyOR
+		for _, d := range alternativesB(c.alg) {
+			c.hash.Write(d.Buffer)
+		}
+		if got := string(c.hash.Sum(nil)); got != c.policy {
+			t.Errorf("%d bits: %x, want %x", 8*c.hash.Size(), got, c.policy)
+		}
 	}
 }
 

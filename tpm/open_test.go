@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-tpm/tpm2"
+
+	"mcim/apdu/secret"
 	"mcim/card/proc"
 	"mcim/tpm"
 	"mcim/tpm/ident"
@@ -173,6 +176,17 @@ func TestKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := tre.Certify(tre.SRK, nil); err != nil {
+			t.Fatal(err)
+		}
+		ek, err := m.EK() // which no template exempts from the protection
+		if err != nil {
+			t.Fatal(err)
+		}
+		credential, err := ident.MakeCredential(tpm2.Marshal(ek.Public), tre.AK.Bytes(), secret.New([]byte("secret")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tre.Activate(credential); err != nil {
 			t.Fatal(err)
 		}
 		if err := syscall.Kill(swtpmOf(t, dir), syscall.SIGKILL); err != nil {

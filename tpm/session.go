@@ -65,6 +65,11 @@ type PolicyRun = tpm2.PolicyCallback
 // Policy is a policy session for one command, salted to the pinned EK: run is
 // called when the command needs it. Errors as for Session.
 func (t *TPM) Policy(d Direction, run PolicyRun, opts ...tpm2.AuthOption) tpm2.Session {
+	return t.policy(sessionHash, d, run, opts...)
+}
+
+// policy is Policy with the hash of the name of the object that it authorizes.
+func (t *TPM) policy(hash tpm2.TPMAlgID, d Direction, run PolicyRun, opts ...tpm2.AuthOption) tpm2.Session {
 	ek, err := t.EK()
 	if err != nil {
 		return noSession{tpm2.PasswordAuth(nil), err}
@@ -77,7 +82,7 @@ func (t *TPM) Policy(d Direction, run PolicyRun, opts ...tpm2.AuthOption) tpm2.S
 		}
 		return err
 	}
-	return tpm2.Policy(sessionHash, nonceLen, flushing, t.saltedTo(ek, d, opts)...)
+	return tpm2.Policy(hash, nonceLen, flushing, t.saltedTo(ek, d, opts)...)
 }
 
 // Kept is a session that lives for many commands: the salt is spent once. It

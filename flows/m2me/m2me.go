@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 
@@ -292,19 +291,16 @@ func (m *Machine) quote(ctx context.Context, p wire.Peer, req wire.QuoteRequest)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var answer wire.QuoteAnswer
-	err := wire.Step(ctx, "P5c.3", m.role, m.role, "measure: the PCRs and the log of this boot", func(context.Context) error {
-		if len(m.config.Log) == 0 {
-			return fmt.Errorf("the machine has no event log of its boot")
-		}
-		return nil
+	var evidence attest.Evidence
+	err := wire.Step(ctx, "P5c.3", m.role, m.role, "measure: the PCRs and the log of this boot", func(context.Context) (err error) {
+		evidence, err = attest.Measure(m.tre, m.config.PCRs, m.config.Log)
+		return err
 	})
 	if err != nil {
 		return answer, err
 	}
 	err = wire.Step(ctx, "P5c.4", m.role, m.role, "quote over nonce and TLS session, signed by the AK", func(context.Context) error {
-		evidence, err := attest.Collect(m.tre, attest.Request{
-			Nonce: req.Nonce, Exporter: p.Exporter, Purpose: req.Order, PCRs: m.config.PCRs,
-		}, m.config.Log)
+		evidence, err := evidence.Quoted(m.tre, attest.Request{Nonce: req.Nonce, Exporter: p.Exporter, Purpose: req.Order})
 		if err != nil {
 			return err
 		}

@@ -39,12 +39,23 @@ func (f *icf) enter(ctx context.Context, tx *store.Tx, one pair, expires time.Ti
 
 // vectors answers a network in which a provisional identity wants to attach
 // (P2.4 to P2.6), for restricted access.
-func (f *icf) vectors(ctx context.Context, _ wire.Peer, req wire.VectorRequest) (wire.Vector, error) {
+func (f *icf) vectors(ctx context.Context, p wire.Peer, req wire.VectorRequest) (v wire.Vector, err error) {
 	if err := f.mayAttach(ctx, req.Identity); err != nil {
-		return wire.Vector{}, err
+		return v, err
 	}
-	v, err := f.auc.Vector(ctx, req.Identity)
-	v.Restricted = true
+	own, restricted := f.node.Role, false
+	err = wire.Step(ctx, "P2.5", own, own, "no validation before vectors: the bearer will be restricted, P4.7 validates", func(context.Context) error {
+		restricted = true
+		return nil
+	})
+	if err != nil {
+		return v, err
+	}
+	err = wire.Step(ctx, "P2.6", own, p.Role, "authentication vector, restricted profile", func(ctx context.Context) (err error) {
+		v, err = f.auc.Vector(ctx, req.Identity)
+		v.Restricted = restricted
+		return err
+	})
 	return v, err
 }
 

@@ -51,11 +51,37 @@ func (s *SHO) contract(ctx context.Context, p wire.Peer, req wire.MandateMessage
 	if err != nil {
 		return wire.OrderRequest{}, err
 	}
-	err = s.order(ctx, m, c.Order)
+	return wire.OrderRequest{Order: id}, s.place(ctx, id, c)
+}
+
+// place gives a contract's order to the RO. One that the RO does not take is no
+// contract.
+func (s *SHO) place(ctx context.Context, id string, c contract) error {
+	err := s.order(ctx, c.Mandate, c.Order)
 	if errors.Is(err, wire.ErrRefused) || errors.Is(err, wire.ErrConflict) {
-		return wire.OrderRequest{}, errors.Join(err, contracts.Delete(ctx, s.store, id))
+		return errors.Join(err, contracts.Delete(ctx, s.store, id))
 	}
-	return wire.OrderRequest{Order: id}, err
+	return err
+}
+
+// Resume places the orders again that the RO may not have got because the operator
+// was cut: what it has contracted is carried out, and what the RO does not take
+// is forgotten. Start comes first.
+func (s *SHO) Resume(ctx context.Context) error {
+	all, err := contracts.List(ctx, s.store)
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		if e.Value.IMSI != "" {
+			continue // the RO has asked for the subscription
+		}
+		err := s.place(s.node.Context(ctx), e.Key, e.Value)
+		if err != nil && !errors.Is(err, wire.ErrRefused) && !errors.Is(err, wire.ErrConflict) {
+			return err
+		}
+	}
+	return nil
 }
 
 // order gives the order to the RO.

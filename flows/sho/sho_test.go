@@ -177,6 +177,38 @@ func TestContractIsRefused(t *testing.T) {
 	wiretest.Refused(t, err, wire.ErrRefused, "P4.6")
 }
 
+// TestResume: an operator that was cut before the RO's answer gives the order
+// again. It forgets one that the RO does not take, and leaves one alone that the
+// RO is at work on.
+func TestResume(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	resume := func(want error, orders int) {
+		t.Helper()
+		w.orders, w.refuse = nil, want
+		err := w.sho.Resume(t.Context())
+		if errors.Is(want, wire.ErrUnavailable) != errors.Is(err, wire.ErrUnavailable) || err != nil && !errors.Is(err, wire.ErrUnavailable) {
+			t.Errorf("the RO says %v, Resume %v", want, err)
+		}
+		if (len(w.orders) > 0) != (orders > 0) {
+			t.Errorf("the RO says %v: %d orders, want %d", want, len(w.orders), orders)
+		}
+	}
+	away := wire.Errorf(wire.CodeUnavailable, "", "nobody is there")
+	signed := sign(w, "subscriber", wire.TypeMandate, w.mandate(nil))
+	w.refuse = away
+	_, err := ask(w, w.by, "P1.9", wire.PathContract, wire.MandateMessage{Signed: signed})
+	wiretest.Refused(t, err, wire.ErrUnavailable, "")
+	resume(away, 1)
+	resume(nil, 1)
+	resume(wire.Errorf(wire.CodeConflict, "P1.9", "the machine has an open order"), 1)
+	resume(nil, 0)
+
+	w = newWorld(t)
+	w.provision()
+	resume(nil, 0)
+}
+
 func TestRegistrationIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -52,19 +52,9 @@ func (v *VNO) vector(ctx context.Context, home, identity string) (vector wire.Ve
 		err = ask(ctx)
 		return vector, err
 	}
-	if err = wire.Step(ctx, "P2.4", v.node.Role, home, "which key has this identity? send vectors", ask); err != nil {
-		return vector, err
-	}
-	return vector, v.received(ctx, home)
-}
-
-// received tells of the two steps at which nothing is left to do.
-func (v *VNO) received(ctx context.Context, home string) error {
-	done := func(context.Context) error { return nil }
-	if err := wire.Step(ctx, "P2.5", home, home, "not used: validation happens at P4.7", done); err != nil {
-		return err
-	}
-	return wire.Step(ctx, "P2.6", home, v.node.Role, "authentication vector, restricted profile", done)
+	// The home does P2.5 and P2.6 within.
+	err = wire.Step(ctx, "P2.4", v.node.Role, home, "which key has this identity? send vectors", ask)
+	return vector, err
 }
 
 // forge is the false network's vector: RAND and AUTN without any key.

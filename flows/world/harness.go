@@ -196,6 +196,11 @@ func (w *World) Resume(ctx context.Context) error {
 	if err := w.RO.Launch(ctx); err != nil {
 		return err
 	}
+	for _, operator := range w.SHOs {
+		if err := operator.Resume(ctx); err != nil {
+			return err
+		}
+	}
 	placement, err := w.Machine.Placement(ctx)
 	if err != nil {
 		return err

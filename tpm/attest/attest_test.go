@@ -51,9 +51,17 @@ func newRequest(t testing.TB) attest.Request {
 	return attest.Request{Nonce: random(t), Exporter: random(t), Purpose: "order 1"}
 }
 
+func quoted(tre *ident.TRE, r attest.Request, log []byte) (attest.Evidence, error) {
+	e, err := attest.Measure(tre, r.PCRs, log)
+	if err != nil {
+		return e, err
+	}
+	return e.Quoted(tre, r)
+}
+
 func (m machine) collect(t testing.TB, r attest.Request) attest.Evidence {
 	t.Helper()
-	e, err := attest.Collect(m.tre, r, m.log.Bytes())
+	e, err := quoted(m.tre, r, m.log.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,17 +330,17 @@ func TestCountersOverRestart(t *testing.T) {
 	}
 }
 
-func TestCollectRefuses(t *testing.T) {
+func TestQuotedRefuses(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, tpmtest.Open(t))
 	r := newRequest(t)
 	r.Exporter = nil
-	if _, err := attest.Collect(m.tre, r, nil); !errors.Is(err, attest.ErrRequest) {
+	if _, err := quoted(m.tre, r, nil); !errors.Is(err, attest.ErrRequest) {
 		t.Errorf("no exporter: %v", err)
 	}
 	r = newRequest(t)
 	r.PCRs = []int{24}
-	if _, err := attest.Collect(m.tre, r, nil); err == nil {
+	if _, err := quoted(m.tre, r, nil); err == nil {
 		t.Error("PCR 24 was quoted")
 	}
 }
@@ -426,13 +434,13 @@ func softwareEvidence(t testing.TB) (attest.Evidence, attest.Verifier, attest.Re
 	return e, attest.Verifier{AK: tpm2.Marshal(ak), Reference: measure.Derive("b", log, attest.DefaultPCRs()...)}, r
 }
 
-func BenchmarkCollect(b *testing.B) {
+func BenchmarkQuoted(b *testing.B) {
 	m := newMachine(b, tpmtest.Open(b))
 	r := newRequest(b)
 	log := m.log.Bytes()
 	before := m.tpm.Commands()
 	for b.Loop() {
-		if _, err := attest.Collect(m.tre, r, log); err != nil {
+		if _, err := quoted(m.tre, r, log); err != nil {
 			b.Fatal(err)
 		}
 	}

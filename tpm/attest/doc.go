@@ -1,7 +1,7 @@
 // Package attest lets a machine show its state and a verifier judge it.
 //
-// The machine calls Collect: the TPM signs the PCRs over a challenge, and the
-// event log that explains them goes with it. The verifier calls
+// The machine calls Measure and Quoted: the TPM signs the PCRs over a challenge,
+// and the event log that explains them goes with it. The verifier calls
 // Verifier.Appraise, which trusts nothing in the evidence but what the AK
 // signed, or what hashes to it (RFC 9334 names the roles).
 //

@@ -13,7 +13,7 @@ import (
 	"mcim/tpm/measure"
 )
 
-// Errors of Collect and Parse.
+// Errors of Quoted and Parse.
 var (
 	// ErrRequest: a nonce or exporter that is not 32 bytes long.
 	ErrRequest = errors.New("nonce and TLS exporter must have 32 bytes each")
@@ -69,22 +69,33 @@ type PCRValue struct {
 	Value measure.Digest `cbor:"2,keyasint"`
 }
 
-// Collect makes evidence: three TPM commands and a session. It fails with
-// ErrRequest.
-func Collect(tre *ident.TRE, r Request, log []byte) (Evidence, error) {
-	challenge, err := r.challenge()
-	if err != nil {
-		return Evidence{}, err
-	}
-	values, err := measure.Read(tre.TPM(), r.pcrs()...)
+// Measure begins evidence: it reads the PCRs (nil: DefaultPCRs), to which log is
+// to lead. That nobody believes before Quote.
+func Measure(tre *ident.TRE, pcrs []int, log []byte) (Evidence, error) {
+	pcrs = Request{PCRs: pcrs}.pcrs()
+	values, err := measure.Read(tre.TPM(), pcrs...)
 	if err != nil {
 		return Evidence{}, err
 	}
 	e := Evidence{AK: tre.AK.Name.Buffer, Log: log}
-	for _, pcr := range r.pcrs() {
+	for _, pcr := range pcrs {
 		e.PCRs = append(e.PCRs, PCRValue{pcr, values[pcr]})
 	}
-	e.Quote, e.Signature, err = tre.Quote(challenge, measure.Selection(r.pcrs()...))
+	return e, nil
+}
+
+// Quoted is the evidence with the AK's signature over the PCRs that were measured
+// and the request: one TPM command and a session. It fails with ErrRequest.
+func (e Evidence) Quoted(tre *ident.TRE, r Request) (Evidence, error) {
+	challenge, err := r.challenge()
+	if err != nil {
+		return Evidence{}, err
+	}
+	var pcrs []int
+	for _, v := range e.PCRs {
+		pcrs = append(pcrs, v.PCR)
+	}
+	e.Quote, e.Signature, err = tre.Quote(challenge, measure.Selection(pcrs...))
 	return e, err
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/google/go-tpm/tpm2"
-	"github.com/google/go-tpm/tpm2/transport"
 
 	"mcim/apdu/secret"
 	"mcim/tpm"
@@ -103,7 +102,7 @@ func (tre *TRE) Activate(c Credential) (secret.Bytes, error) {
 	defer tre.mu.Unlock()
 	rsp, err := tpm2.ActivateCredential{
 		ActivateHandle: tre.AK.Auth(tre.tpm.Session(tpm.InOut)),
-		KeyHandle:      tpm2.AuthHandle{Handle: ek.Handle, Name: ek.Name, Auth: tre.ekSession(ek)},
+		KeyHandle:      tpm2.AuthHandle{Handle: ek.Handle, Name: ek.Name, Auth: tre.tpm.AuthEK(ek)},
 		CredentialBlob: tpm2.TPM2BIDObject{Buffer: c.Blob},
 		Secret:         tpm2.TPM2BEncryptedSecret{Buffer: c.Secret},
 	}.Execute(tre.tpm)
@@ -111,18 +110,4 @@ func (tre *TRE) Activate(c Credential) (secret.Bytes, error) {
 		return secret.Bytes{}, fmt.Errorf("the TPM does not open the credential: %w", err)
 	}
 	return secret.New(rsp.CertInfo.Buffer), nil
-}
-
-// ekSession authorizes the EK as its attributes ask: by its empty auth value, or
-// by PolicySecret over the endorsement hierarchy (EK Credential Profile, B.3).
-// The session of the AK protects the command, so the empty value needs no other:
-// a TPM holds three sessions at a time.
-func (tre *TRE) ekSession(ek tpm.EK) tpm2.Session {
-	if ek.Public.ObjectAttributes.UserWithAuth {
-		return tpm2.PasswordAuth(nil)
-	}
-	return tre.tpm.Policy(tpm.Integrity, func(t transport.TPM, session tpm2.TPMISHPolicy, nonce tpm2.TPM2BNonce) error {
-		_, err := tpm2.PolicySecret{AuthHandle: tre.tpm.Endorsement(tpm.Integrity), PolicySession: session, NonceTPM: nonce}.Execute(t)
-		return err
-	})
 }

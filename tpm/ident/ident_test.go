@@ -89,7 +89,7 @@ func TestBothEKs(t *testing.T) {
 		if _, err := tpmtest.Trust(t, dir).Check(ek.Certificate, tpm2.Marshal(ek.Public)); err != nil {
 			t.Errorf("%s: %v", ek.Type, err)
 		}
-		// Low and high range: one is authorized by policy, the other by value.
+		// Low and high range: each has its policy.
 		m.PinEK(ek)
 		tre := create(t, m, ident.Options{})
 		want := []byte("to be or not to be, in 32 bytes.")
