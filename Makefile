@@ -40,7 +40,7 @@ bench: setup
 	go test -run '^$$' -bench . -benchmem ./... | .ci/benchtable
 
 chaos: setup
-	go test ./flows -run TestChaos -count=1 -timeout 30m -v -args -chaos $(CHAOS)
+	go test ./flows -run TestChaos -count=1 -timeout 60m -parallel 4 -v -args -chaos $(CHAOS)
 
 fuzz: setup
 	@for p in $$(go list ./...); do \

@@ -36,6 +36,8 @@ const (
 	// pointsOfStart is how many points every lab comes to that starts again: the
 	// machine attaches (P7.2, P7.3).
 	pointsOfStart = 4
+	// killers is how many labs are killed at the same time.
+	killers = 4
 	// cutsOfLab is how many changes of one lab are cut, one after the other.
 	cutsOfLab = 5
 )
@@ -278,18 +280,23 @@ var mustCut = []struct{ procedure, do string }{{"P8a", "P8a"}, {"P8c", "P8c"}, {
 // P8c, P1 and P2 first, then each other point, then any, as far as -chaos allows.
 func TestChaos(t *testing.T) {
 	t.Parallel()
-	c := &chaos{T: t, prepared: t.TempDir(), points: map[string][]string{}, labs: map[string]*lab{}, hits: map[cut]int{}}
-	c.points["first"], c.served = c.dryRun(c.prepared, "first")
+	c := &chaos{T: t, prepared: t.TempDir(), points: map[string][]string{}, hits: map[cut]int{}}
+	c.points["first"], c.served = dryRun(t, c.prepared, "first")
 	for _, do := range []string{"P8a", "P8c"} {
-		c.points[do], _ = c.dryRun(c.copy(), do)
+		c.points[do], _ = dryRun(t, c.copy(t), do)
 	}
-	for n, next := range c.plan(*kills) {
-		again := 0
-		if n%loopEvery == 0 {
-			again = loopKills
+	plan := c.plan(*kills)
+	t.Run("kills", func(t *testing.T) {
+		for n := range min(killers, len(plan)) {
+			t.Run(strconv.Itoa(n), func(t *testing.T) {
+				t.Parallel()
+				k := &killer{T: t, chaos: c, labs: map[string]*lab{}}
+				for ; n < len(plan); n += killers {
+					k.cut(n, plan[n])
+				}
+			})
 		}
-		c.cut(n, next, again)
-	}
+	})
 	c.report()
 }
 
@@ -299,10 +306,18 @@ type chaos struct {
 	prepared string              // lab in which the first provisioning has ended
 	served   map[string]string   // there: IMSI by placement
 	points   map[string][]string // by deed, each once, in the order in which they come
-	labs     map[string]*lab     // that are being cut, by deed
+
+	mu       sync.Mutex
 	hits     map[cut]int
 	kills    int
 	old, new int // what the subscription that was to change is after the kills
+}
+
+// killer does a part of the kills, beside others.
+type killer struct {
+	*testing.T
+	chaos *chaos
+	labs  map[string]*lab // that are being cut, by deed
 }
 
 // lab is one that is killed again and again.
@@ -323,11 +338,11 @@ func (c cut) steps() []string {
 
 // dryRun does a deed to its end and gives the points that it comes to, and what is
 // served then.
-func (c *chaos) dryRun(dir, do string) ([]string, map[string]string) {
-	c.Helper()
+func dryRun(t *testing.T, dir, do string) ([]string, map[string]string) {
+	t.Helper()
 	out, err := child(dir, do, "")
 	if err != nil {
-		c.Fatalf("%s without a kill: %v: %s", do, err, tail(out))
+		t.Fatalf("%s without a kill: %v: %s", do, err, tail(out))
 	}
 	var list []string
 	for _, point := range lines(out, "point ") {
@@ -350,11 +365,11 @@ func served(out []byte) map[string]string {
 }
 
 // copy is a copy of the prepared lab, with the modes of its files.
-func (c *chaos) copy() string {
-	c.Helper()
-	dir := c.TempDir()
+func (c *chaos) copy(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
 	if out, err := exec.Command("cp", "-a", c.prepared+"/.", dir).CombinedOutput(); err != nil {
-		c.Fatalf("%v: %s", err, out)
+		t.Fatalf("%v: %s", err, out)
 	}
 	return dir
 }
@@ -394,54 +409,59 @@ func shuffle(list []cut) {
 	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 }
 
-// cut kills a lab at a point, then again times while it starts again, and has it
+// cut kills a lab at a point, some labs also while they start again, and has it
 // judged when it has started.
-func (c *chaos) cut(n int, at cut, again int) {
-	l := c.lab(at.do)
+func (k *killer) cut(n int, at cut) {
+	l, again := k.lab(at.do), 0
+	if n%loopEvery == 0 {
+		again = loopKills
+	}
 	out, err := child(l.dir, at.do, at.point)
 	if !killed(err) {
-		c.Errorf("kill %d: %s was not killed at %q: %v: %s", n, at.do, at.point, err, tail(out))
-		delete(c.labs, at.do)
+		k.Errorf("kill %d: %s was not killed at %q: %v: %s", n, at.do, at.point, err, tail(out))
+		delete(k.labs, at.do)
 		return
 	}
-	c.hit(at)
+	k.chaos.hit(at)
 	for range again {
 		out, err := child(l.dir, "resume", strconv.Itoa(1+rand.IntN(pointsOfStart)))
 		if !killed(err) {
-			c.Errorf("kill %d, %s at %q: the lab was not killed as it started again: %v: %s", n, at.do, at.point, err, tail(out))
+			k.Errorf("kill %d, %s at %q: the lab was not killed as it started again: %v: %s", n, at.do, at.point, err, tail(out))
 			break
 		}
 		points := lines(out, "point ")
-		c.hit(cut{"resume", points[len(points)-1]})
+		k.chaos.hit(cut{"resume", points[len(points)-1]})
 	}
 	if out, err = child(l.dir, "resume", ""); err != nil {
-		c.Errorf("kill %d, %s at %q and %d times more: the lab does not start again: %v: %s", n, at.do, at.point, again, err, tail(out))
-		delete(c.labs, at.do)
+		k.Errorf("kill %d, %s at %q and %d times more: the lab does not start again: %v: %s", n, at.do, at.point, again, err, tail(out))
+		delete(k.labs, at.do)
 		return
 	}
-	c.compare(n, at, l, out)
+	k.compare(n, at, l, out)
 }
 
 // lab is the one that the next cut of a deed goes into.
-func (c *chaos) lab(do string) *lab {
-	l := c.labs[do]
+func (k *killer) lab(do string) *lab {
+	l := k.labs[do]
 	if l == nil || l.cuts == cutsOfLab || do == "first" {
 		if l != nil {
 			_ = os.RemoveAll(l.dir)
 		}
 		l = &lab{}
 		if do == "first" {
-			l.dir = c.TempDir()
+			l.dir = k.TempDir()
 		} else {
-			l.dir, l.served = c.copy(), c.served
+			l.dir, l.served = k.chaos.copy(k.T), k.chaos.served
 		}
-		c.labs[do] = l
+		k.labs[do] = l
 	}
 	l.cuts++
 	return l
 }
 
 func (c *chaos) hit(at cut) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.hits[at]++
 	c.kills++
 }
@@ -452,16 +472,18 @@ var ordered = map[string]string{"P8a": "P8a.2 starts", "P8c": "P8c.1 begin"}
 
 // compare wants the subscription that was to be changed to be the new one if the
 // change had been contracted, else the old one; and the other one as it was.
-func (c *chaos) compare(n int, at cut, l *lab, out []byte) {
-	now := served(out)
+func (k *killer) compare(n int, at cut, l *lab, out []byte) {
+	c, now := k.chaos, served(out)
 	changes := map[string]string{"P8a": string(wire.InTRE), "P8c": string(wire.InUICC)}[at.do]
 	points := c.points[at.do]
 	isNew := slices.Index(points, at.point) >= slices.Index(points, ordered[at.do])
 	for placement, imsi := range l.served {
 		if (imsi != now[placement]) != (isNew && placement == changes) {
-			c.Errorf("kill %d, %s at %q: the subscription in the %s was %s and is %s", n, at.do, at.point, placement, imsi, now[placement])
+			k.Errorf("kill %d, %s at %q: the subscription in the %s was %s and is %s", n, at.do, at.point, placement, imsi, now[placement])
 		}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
 	case at.do == "first":
 	case isNew:

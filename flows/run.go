@@ -8,6 +8,7 @@ import (
 	"mcim/flows/auc"
 	"mcim/flows/wire"
 	"mcim/flows/world"
+	"mcim/tpm/mcim"
 )
 
 // Run is a lab on its way through the procedures, with what its proofs have to
@@ -15,15 +16,16 @@ import (
 type Run struct {
 	World *world.World
 
-	pcid    string // while it is in use
-	oldIMSI string // of the MCIM that was in the TRE before P8a
-	oldCard oldCard
+	pcid identity // while it is in use
+	old  identity // in the TRE before P8a
+	card identity // in the UICC before P8c
 }
 
-// oldCard is the subscription that was in the UICC before P8c.
-type oldCard struct {
-	imsi string
-	keys auc.Keys
+// identity is a subscription, or the provisional identity, that will have been.
+type identity struct {
+	imsi    string
+	keys    auc.Keys     // as its home has them; none of a provisional identity
+	remnant mcim.Remnant // its K in the TRE; none where it was in the UICC
 }
 
 // NewRun begins with a lab; it may be anywhere in the procedures.
@@ -61,8 +63,13 @@ func (r *Run) Bootstrap(ctx context.Context) error {
 	if err := w.Machine.PowerOn(ctx); err != nil {
 		return err
 	}
-	r.pcid = w.VNO.Attached(w.Machine.Role())
-	return nil
+	placement, err := w.Machine.Placement(ctx)
+	if err != nil || placement != "" {
+		return err // it has its subscription
+	}
+	r.pcid.imsi = w.VNO.Attached(w.Machine.Role())
+	r.pcid.remnant, err = w.Machine.Remnant(r.pcid.imsi)
+	return err
 }
 
 // Provision is P4 with P5c, P6 and P7, one durable order: the machine asks the RO
@@ -82,7 +89,21 @@ func (r *Run) Provision(ctx context.Context) error {
 // ChangeInTRE is P8a: the MCIM in the TRE goes from one home operator to the
 // other.
 func (r *Run) ChangeInTRE(ctx context.Context) error {
-	r.oldIMSI = r.World.VNO.Attached(r.World.Machine.Role())
+	w := r.World
+	imsi := w.VNO.Attached(w.Machine.Role())
+	home, ok := w.SHOs[w.Home(imsi)]
+	if !ok {
+		return fmt.Errorf("%s is attached by %q, which is no subscription", w.Machine.Role(), imsi)
+	}
+	keys, err := home.Keys(ctx, imsi)
+	if err != nil {
+		return err
+	}
+	remnant, err := w.Machine.Remnant(imsi)
+	if err != nil {
+		return err
+	}
+	r.old = identity{imsi, keys, remnant}
 	return r.change(ctx, wire.InTRE)
 }
 
@@ -94,8 +115,8 @@ func (r *Run) ChangeInUICC(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.oldCard.imsi = card.IMSI
-	if r.oldCard.keys, err = w.SHOs[world.SHOA].Keys(ctx, card.IMSI); err != nil {
+	r.card.imsi = card.IMSI
+	if r.card.keys, err = w.SHOs[world.SHOA].Keys(ctx, card.IMSI); err != nil {
 		return err
 	}
 	if err := w.Machine.UseUICC(wire.At(ctx, "P8c")); err != nil {

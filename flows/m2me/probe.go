@@ -113,6 +113,73 @@ func (m *Machine) Request(ctx context.Context, identity string) error {
 	return err
 }
 
+// Answer asks for service by any identity and answers the challenge with the RES
+// that res makes of RAND.
+func (m *Machine) Answer(ctx context.Context, identity string, res func(rand [16]byte) ([]byte, error)) error {
+	end, err := m.begin()
+	if err != nil {
+		return err
+	}
+	defer end()
+	c, err := wire.Ask(ctx, m.node.Contacts, m.config.VNO, wire.PathAttach, wire.AttachRequest{
+		Identity: identity, Address: m.node.Server.Addr(),
+	})
+	if err != nil {
+		return err
+	}
+	answer := wire.AnswerRequest{Session: c.Session}
+	if answer.RES, err = res(c.RAND); err != nil {
+		return err
+	}
+	_, err = wire.Ask(ctx, m.node.Contacts, m.config.VNO, wire.PathAnswer, answer)
+	return err
+}
+
+// Remnant copies the K of an MCIM in the TRE, as the TPM has wrapped it.
+func (m *Machine) Remnant(imsi string) (mcim.Remnant, error) {
+	end, err := m.begin()
+	if err != nil {
+		return mcim.Remnant{}, err
+	}
+	defer end()
+	slots, err := m.mcims.Slots()
+	if err != nil {
+		return mcim.Remnant{}, err
+	}
+	return m.mcims.Remnant(slices.IndexFunc(slots[:], func(s mcim.Info) bool { return s.IMSI == imsi }))
+}
+
+// Use has the TPM use a K that was copied. The error is a policy.RefusedError once
+// its MCIM was deleted.
+func (m *Machine) Use(r mcim.Remnant) error {
+	end, err := m.begin()
+	if err != nil {
+		return err
+	}
+	defer end()
+	return m.mcims.Use(r)
+}
+
+// ChallengeTRE lets the active MCIM of the TRE answer a challenge. Errors are those of
+// AKA: aka.ErrMAC, *aka.SyncError.
+func (m *Machine) ChallengeTRE(ctx context.Context, rand, autn [16]byte) error {
+	end, err := m.begin()
+	if err != nil {
+		return err
+	}
+	defer end()
+	by, err := m.access(ctx)
+	if err != nil {
+		return err
+	}
+	tre, ok := by.(inTRE)
+	if !ok {
+		return ErrNoSubscription
+	}
+	_, err = tre.authenticate(ctx, rand, autn)
+	return err
+}
+
 // ChallengeCard lets the UICC answer a challenge. Errors are those of AKA:
 // aka.ErrMAC, *aka.SyncError.
 func (m *Machine) ChallengeCard(ctx context.Context, rand, autn [16]byte) error {

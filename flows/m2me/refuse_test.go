@@ -102,6 +102,30 @@ func TestRequestsThatDoNotFit(t *testing.T) {
 	refused(t, err, wire.ErrRefused, "", "any more")
 }
 
+// TestPackageOfAnotherOrder: a package comes with its own order, and a second one of
+// an order counts instead of the first until the UICC has got that.
+func TestPackageOfAnotherOrder(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, world.Config{}, provisioned)
+	p := l.pack("mine", wire.InTRE, nil)
+	p.Order = "yours"
+	_, err := call(l, wire.PathDeliver, p)
+	refused(t, err, wire.ErrRefused, "P6.8", "another order")
+
+	replace := wire.OrderRequest{Order: "card"}
+	l.install("card", wire.InTRE)
+	second := l.install("card", wire.InUICC) // into the same slot
+	l.must(l.Machine.Close())
+	l.must(l.Machine.PowerOn(l.ctx()))
+	_, err = call(l, wire.PathReplace, replace) // by the note of the second one
+	l.must(err)
+	_, err = call(l, wire.PathDeliver, l.pack("card", wire.InUICC, nil))
+	refused(t, err, wire.ErrRefused, "P6.8", "another package of the order card")
+	l.deliverGood(second)
+	_, err = call(l, wire.PathReplace, replace)
+	l.must(err)
+}
+
 // slotOf is the slot of the TRE with a subscription.
 func (l *lab) slotOf(imsi string) int {
 	l.t.Helper()
@@ -329,7 +353,11 @@ func TestOff(t *testing.T) {
 			"Holds":         func() error { _, err := l.Machine.Holds(""); return err },
 			"Reach":         func() error { return l.Machine.Reach(ctx, world.RORole) },
 			"Request":       func() error { return l.Machine.Request(ctx, "") },
+			"Answer":        func() error { return l.Machine.Answer(ctx, "", nil) },
+			"Remnant":       func() error { _, err := l.Machine.Remnant(""); return err },
+			"Use":           func() error { return l.Machine.Use(mcim.Remnant{}) },
 			"ChallengeCard": func() error { return l.Machine.ChallengeCard(ctx, [16]byte{}, [16]byte{}) },
+			"ChallengeTRE":  func() error { return l.Machine.ChallengeTRE(ctx, [16]byte{}, [16]byte{}) },
 		} {
 			if err := f(); !errors.Is(err, m2me.ErrOff) {
 				t.Errorf("%s: %v, want ErrOff", name, err)

@@ -1,6 +1,7 @@
 package m2me
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 type delivery struct {
 	Slot      int            `cbor:"slot"`
 	Placement wire.Placement `cbor:"placement"`
-	Package   string         `cbor:"package"` // id
+	Package   []byte         `cbor:"package"` // digest
 	Card      progress       `cbor:"card"`
 }
 
@@ -45,7 +46,7 @@ func (m *Machine) delivered(ctx context.Context, order string) (delivery, error)
 // holds says whether the package of a delivery is still in its slot.
 func (m *Machine) holds(d delivery) (bool, error) {
 	slots, err := m.mcims.Slots()
-	return err == nil && slots[d.Slot].PackageID == d.Package, err
+	return err == nil && bytes.Equal(slots[d.Slot].Digest[:], d.Package), err
 }
 
 // mustHold refuses a delivery whose package is not in its slot any more.
@@ -132,6 +133,9 @@ func (m *Machine) deliver(ctx context.Context, _ wire.Peer, req wire.PackageMess
 			if err := m.trust(req.Issuer); err != nil {
 				return err
 			}
+			if err := m.expected(ctx, req); err != nil {
+				return err
+			}
 			m.point(ctx, "install intent")
 			receipt, err = m.mcims.Install(req.Package, m.node.Now(), req.Nonce)
 			m.point(ctx, "install outcome")
@@ -161,7 +165,30 @@ func refusal(err error) error {
 	return err
 }
 
-// note keeps which slot the order's package is in.
+// expected refuses a package of another order than the one that it comes with, and
+// another one than that with which the UICC was begun. What is none at all the TRE
+// refuses.
+func (m *Machine) expected(ctx context.Context, req wire.PackageMessage) error {
+	p, err := mcim.ParsePackage(req.Package)
+	if err != nil {
+		return nil
+	}
+	if p.Header.ID != req.Order {
+		return wire.Refuse("", "the package is of another order than %s", req.Order)
+	}
+	known, err := deliveries.Get(ctx, m.store, req.Order)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	digest := p.Digest()
+	if err == nil && known.Card != untouched && !bytes.Equal(known.Package, digest[:]) {
+		err = wire.Refuse("", "the UICC has got another package of the order %s", req.Order)
+	}
+	return err
+}
+
+// note keeps which slot the order's package is in: that of the slot is the one that
+// counts, whatever was noted before.
 func (m *Machine) note(ctx context.Context, req wire.PackageMessage) error {
 	p, err := mcim.ParsePackage(req.Package)
 	if err != nil {
@@ -173,7 +200,7 @@ func (m *Machine) note(ctx context.Context, req wire.PackageMessage) error {
 	}
 	slot := slots[p.Header.Slot]
 	known, err := deliveries.Get(ctx, m.store, req.Order)
-	if err == nil && known.Package == slot.PackageID {
+	if err == nil && known.Slot == slot.Slot && bytes.Equal(known.Package, slot.Digest[:]) {
 		return nil // it is delivered again
 	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -182,7 +209,7 @@ func (m *Machine) note(ctx context.Context, req wire.PackageMessage) error {
 	if slot.State != mcim.Installed {
 		return fmt.Errorf("%w: slot %d is %s after the installation", mcim.ErrState, slot.Slot, slot.State)
 	}
-	d := delivery{Slot: slot.Slot, Placement: wire.InTRE, Package: slot.PackageID}
+	d := delivery{Slot: slot.Slot, Placement: wire.InTRE, Package: slot.Digest[:]}
 	if slot.Placement == mcim.InUICC {
 		d.Placement = wire.InUICC
 	}

@@ -16,6 +16,7 @@ type icf struct {
 	node  *wire.Node
 	store *store.Store
 	auc   *auc.Centre
+	keep  bool // see Config.KeepPCID
 }
 
 // access is what the ICF knows of a provisional identity.
@@ -126,6 +127,9 @@ func (f *icf) release(ctx context.Context, machine string) ([]string, error) {
 }
 
 func (f *icf) end(ctx context.Context, pcid, why string) error {
+	if f.keep {
+		return nil
+	}
 	return f.store.Tx(ctx, func(tx *store.Tx) error {
 		err := accesses.Update(ctx, tx, pcid, func(a *access) error {
 			if a.Ended == "" {

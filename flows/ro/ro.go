@@ -33,6 +33,9 @@ type Config struct {
 	// way to a machine. It exists so that a test can show that the TRE refuses
 	// it. Nothing else may set it.
 	Carrier func(machine string, p wire.PackageMessage) wire.PackageMessage
+	// KeepPCID ends no provisional identity, so that a test can show what that is
+	// worth. Nothing else may set it.
+	KeepPCID bool
 }
 
 const (
@@ -74,7 +77,7 @@ func New(c Config) *RO {
 	centre := auc.New(c.Store, node.Rand)
 	r := &RO{node: node, config: c, store: c.Store, engine: c.Engine, patience: newPatience()}
 	r.ccif = ccif{node, c.Store, centre, c.PLMN, c.Validity, c.Quarantine}
-	r.icf = icf{node, c.Store, centre}
+	r.icf = icf{node, c.Store, centre, c.KeepPCID}
 	r.drf = drf{node, c.Store}
 	r.dpf = dpf{node: node, vno: c.VNO, pva: c.PVA, carrier: c.Carrier, sessions: map[string]*wire.Session{}}
 	r.first = engine.Register(c.Engine, "FirstProvisioning", r.ending(r.firstProvisioning))

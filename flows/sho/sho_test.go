@@ -183,15 +183,15 @@ func TestContractIsRefused(t *testing.T) {
 func TestResume(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	resume := func(want error, orders int) {
+	resume := func(want error, given bool) {
 		t.Helper()
 		w.orders, w.refuse = nil, want
 		err := w.sho.Resume(t.Context())
 		if errors.Is(want, wire.ErrUnavailable) != errors.Is(err, wire.ErrUnavailable) || err != nil && !errors.Is(err, wire.ErrUnavailable) {
 			t.Errorf("the RO says %v, Resume %v", want, err)
 		}
-		if (len(w.orders) > 0) != (orders > 0) {
-			t.Errorf("the RO says %v: %d orders, want %d", want, len(w.orders), orders)
+		if (len(w.orders) > 0) != given {
+			t.Errorf("the RO says %v: %d orders, want some: %v", want, len(w.orders), given)
 		}
 	}
 	away := wire.Errorf(wire.CodeUnavailable, "", "nobody is there")
@@ -199,14 +199,14 @@ func TestResume(t *testing.T) {
 	w.refuse = away
 	_, err := ask(w, w.by, "P1.9", wire.PathContract, wire.MandateMessage{Signed: signed})
 	wiretest.Refused(t, err, wire.ErrUnavailable, "")
-	resume(away, 1)
-	resume(nil, 1)
-	resume(wire.Errorf(wire.CodeConflict, "P1.9", "the machine has an open order"), 1)
-	resume(nil, 0)
+	resume(away, true)
+	resume(nil, true)
+	resume(wire.Errorf(wire.CodeConflict, "P1.9", "the machine has an open order"), true)
+	resume(nil, false)
 
 	w = newWorld(t)
 	w.provision()
-	resume(nil, 0)
+	resume(nil, false)
 }
 
 func TestRegistrationIsRefused(t *testing.T) {

@@ -32,6 +32,10 @@ type Config struct {
 	PCRs []int
 	// Batch is how many provisional identities are ordered at once; 0 is 10.
 	Batch int
+
+	// AnyMaker takes every EK certificate. It exists so that a test can show what
+	// the check is worth. Nothing else may set it.
+	AnyMaker bool
 }
 
 const defaultBatch = 10

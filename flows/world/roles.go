@@ -98,7 +98,7 @@ func (w *World) startRoles(ctx context.Context) error {
 	}
 	weak := w.config.Weak
 	w.PVA = pva.New(pva.Config{NodeConfig: nodes[PVARole], Store: w.stores[PVARole], Supplier: SupplierRole, RO: RORole, AppraiseNothing: weak.AppraiseNothing})
-	w.VNO = vno.New(vno.Config{NodeConfig: nodes[VNORole], Homes: w.homes(), RO: RORole, FalseNetwork: w.config.Attack.FalseNetwork})
+	w.VNO = vno.New(vno.Config{NodeConfig: nodes[VNORole], Homes: w.homes(), RO: RORole, FalseNetwork: w.config.Attack.FalseNetwork, OpenBearer: weak.OpenBearer})
 	w.Subscriber = subscriber.New(subscriber.Config{NodeConfig: nodes[SubscriberRole], Store: w.stores[SubscriberRole]})
 	w.later(w.Subscriber.Close)
 	started := []role{w.RO, w.Supplier, w.PVA, w.VNO}
@@ -135,7 +135,7 @@ func (w *World) makeRO(ctx context.Context, node wire.NodeConfig) error {
 		return err
 	}
 	w.RO = ro.New(ro.Config{
-		NodeConfig: node, Store: w.stores[RORole], Engine: e, PLMN: w.plmns[RORole], VNO: VNORole, PVA: PVARole, Carrier: w.carry,
+		NodeConfig: node, Store: w.stores[RORole], Engine: e, PLMN: w.plmns[RORole], VNO: VNORole, PVA: PVARole, Carrier: w.carry, KeepPCID: w.config.Weak.KeepPCID,
 	})
 	w.engine = e
 	w.later(e.Close)
@@ -149,6 +149,7 @@ func (w *World) makeSupplier(node wire.NodeConfig) error {
 	}
 	w.Supplier = supplier.New(supplier.Config{
 		NodeConfig: node, Store: w.stores[SupplierRole], CA: ca, RO: RORole, PVA: PVARole, Trust: w.trust, Build: build, PCRs: w.pcrs(),
+		AnyMaker: w.config.Weak.AnyMaker,
 	})
 	return nil
 }

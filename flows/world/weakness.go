@@ -18,6 +18,12 @@ type Attack struct {
 // Weakness switches defences off, so that a test can show that the attack then
 // succeeds. Nothing that a user can reach may set it.
 type Weakness struct {
+	// AnyMaker lets the supplier take a TPM whatever its EK certificate says.
+	AnyMaker bool
+	// OpenBearer lets every bearer lead everywhere.
+	OpenBearer bool
+	// KeepPCID lets a provisional identity give access after its use.
+	KeepPCID bool
 	// AppraiseNothing lets the PVA pass every platform.
 	AppraiseNothing bool
 	// NoFreshness and NoRecipient leave out these checks of P6.8.

@@ -37,7 +37,7 @@ func TestInstallActivateAuthenticate(t *testing.T) {
 	}
 	want := [SlotCount]Info{
 		{Slot: 0},
-		{Slot: 1, State: Active, PackageID: p.Header.ID, Issuer: issuer, Build: build, Placement: InTRE,
+		{Slot: 1, State: Active, PackageID: p.Header.ID, Digest: p.Digest(), Issuer: issuer, Build: build, Placement: InTRE,
 			IMSI: sub.IMSI, ICCID: sub.ICCID, MNCLength: 2, Sequence: 1},
 		{Slot: 2},
 	}
@@ -254,6 +254,36 @@ func TestErasedKeyIsDeadInTheTPM(t *testing.T) {
 	var refused *policy.RefusedError
 	if !errors.As(err, &refused) || refused.Term != policy.TermEpoch || r != (aka.Result{}) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestRemnant: a copy of K works as long as its slot is in its epoch.
+func TestRemnant(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	if _, err := l.store.Remnant(1); !errors.Is(err, ErrState) {
+		t.Errorf("an empty slot: %v", err)
+	}
+	if _, err := l.store.Remnant(-1); !errors.Is(err, ErrState) {
+		t.Errorf("no slot: %v", err)
+	}
+	l.installed(1)
+	r, err := l.store.Remnant(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.store.Use(r); err != nil {
+		t.Errorf("before the erasure: %v", err)
+	}
+	if _, err := l.store.Erase(1, nil); err != nil {
+		t.Fatal(err)
+	}
+	var refused *policy.RefusedError
+	if err := l.store.Use(r); !errors.As(err, &refused) || refused.Term != policy.TermEpoch {
+		t.Errorf("after the erasure: %v", err)
+	}
+	if err := l.store.Use(Remnant{}); err == nil {
+		t.Error("nothing was used as a key")
 	}
 }
 

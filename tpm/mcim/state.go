@@ -131,6 +131,8 @@ type Info struct {
 	Slot      int
 	State     Lifecycle
 	PackageID string // empty where there is none
+	// Digest is that of the package (Package.Digest); zero where there is none.
+	Digest    [sha256.Size]byte
 	Issuer    string
 	Build     string
 	Placement Placement
@@ -143,7 +145,7 @@ type Info struct {
 func (s *slot) info(n int) Info {
 	i := Info{Slot: n, State: s.State, Sequence: s.Sequence}
 	if c := s.MCIM; c != nil {
-		i.PackageID, i.Issuer, i.Build, i.Placement = c.ID, c.Issuer, c.Build, c.Placement
+		i.PackageID, i.Digest, i.Issuer, i.Build, i.Placement = c.ID, c.Digest, c.Issuer, c.Build, c.Placement
 		i.IMSI, i.ICCID, i.MNCLength = c.Body.IMSI, c.Body.ICCID, c.Body.MNCLength
 	}
 	return i
