@@ -91,7 +91,7 @@ func (m *Machine) enrol(ctx context.Context, bench *wire.Contacts) (wire.EnrolAn
 func (m *Machine) prove(ctx context.Context, bench *wire.Contacts, challenge wire.EnrolAnswer) (wire.ProveAnswer, error) {
 	var none wire.ProveAnswer
 	// A TPM holds three sessions at a time, and a credential takes all of them.
-	if err := m.mcims.Close(); err != nil {
+	if err := m.mcims.Rest(); err != nil {
 		return none, err
 	}
 	activated, err := m.tre.Activate(ident.Credential{Blob: challenge.Credential, Secret: challenge.Secret})

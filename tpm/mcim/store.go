@@ -350,6 +350,10 @@ func slotNumber(n int) error {
 	return nil
 }
 
+// Rest gives back the sessions that the store keeps. They start again when they are
+// needed; a TPM holds three at a time.
+func (s *Store) Rest() error { return errors.Join(s.rest(), s.m.counters.Close()) }
+
 // Close closes the open MCIM and the session. The store can be used again.
 func (s *Store) Close() error {
 	var err error
