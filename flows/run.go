@@ -63,11 +63,11 @@ func (r *Run) Bootstrap(ctx context.Context) error {
 	if err := w.Machine.PowerOn(ctx); err != nil {
 		return err
 	}
-	placement, err := w.Machine.Placement(ctx)
-	if err != nil || placement != "" {
-		return err // it has its subscription
-	}
 	r.pcid.imsi = w.VNO.Attached(w.Machine.Role())
+	placement, err := w.Machine.Placement(ctx)
+	if err != nil || placement != "" || r.pcid.imsi == "" {
+		return err // it has its subscription, or the network is a false one
+	}
 	r.pcid.remnant, err = w.Machine.Remnant(r.pcid.imsi)
 	return err
 }
