@@ -160,7 +160,7 @@ func (o *owner) judge(register uint32, extends int) {
 	o.t.Helper()
 	allowed := strings.Fields(`StartAuthSession FlushContext GetCapability TestParms GetRandom
 		ReadPublic NV_ReadPublic NV_Read PCR_Read CreatePrimary Create Load Import ActivateCredential
-		Certify NV_Certify Quote Sign ECDH_ZGen EncryptDecrypt2 Unseal PolicyPCR PolicyNV PolicyCommandCode PolicySecret`)
+		Certify NV_Certify Quote Sign ECDH_ZGen EncryptDecrypt2 Unseal PolicyPCR PolicyNV PolicyCommandCode PolicySecret PolicyOR`)
 	word := func(c []byte, at int) uint32 { return binary.BigEndian.Uint32(c[at:]) }
 	var names []string
 	extended := 0
