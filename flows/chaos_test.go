@@ -260,7 +260,7 @@ func honest(ctx context.Context, w *world.World, s sho.Info) error {
 		}
 	case sho.Closed:
 		if !at("P7.2", "closed")(challenged) {
-			return fmt.Errorf("service by the closed subscription %s: %v", s.IMSI, challenged)
+			return errors.Join(fmt.Errorf("the closed subscription %s is not refused as such", s.IMSI), challenged)
 		}
 		if held {
 			return fmt.Errorf("the TRE still has the subscription %s, which is closed", s.IMSI)
