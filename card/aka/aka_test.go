@@ -290,28 +290,31 @@ func TestBlockErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	soft := u.m.Block
-	for left := range 3 {
-		u.m.Block = &broken{soft, left}
-		before := u.SQN()
-		if r, err := u.Authenticate(v.RAND, v.AUTN); !errors.Is(err, errBroken) || r != (Result{}) || u.SQN() != before {
+	m := home.a.(*Milenage)
+	const calls = 3
+	for left := range calls {
+		card := NewUSIM(&Milenage{&broken{m.Block, left}, m.OPc}, u.SQN(), nil)
+		before := card.SQN()
+		if r, err := card.Authenticate(v.RAND, v.AUTN); !errors.Is(err, errBroken) || r != (Result{}) || card.SQN() != before {
 			t.Errorf("fails after %d calls: %v", left, err)
 		}
-		m := &Milenage{&broken{soft, left}, u.m.OPc}
-		if _, err := m.Resync(v.RAND, [14]byte{}); !errors.Is(err, errBroken) {
+		if _, err := Resync(&Milenage{&broken{m.Block, left}, m.OPc}, v.RAND, [14]byte{}); !errors.Is(err, errBroken) {
 			t.Errorf("Resync fails after %d calls: %v", left, err)
 		}
 	}
-	for left := range 2 {
-		m := func() *Milenage { return &Milenage{&broken{soft, left}, u.m.OPc} }
-		if _, err := m().Vector(v.RAND, 1, [2]byte{}); !errors.Is(err, errBroken) {
-			t.Errorf("Vector fails after %d calls: %v", left, err)
+	for left := range calls - 1 {
+		m := func() *Milenage { return &Milenage{&broken{m.Block, left}, m.OPc} }
+		if _, err := NewVector(m(), v.RAND, 1, [2]byte{}); !errors.Is(err, errBroken) {
+			t.Errorf("NewVector fails after %d calls: %v", left, err)
 		}
 		if _, _, err := m().F1(v.RAND, 1, [2]byte{}); !errors.Is(err, errBroken) {
 			t.Errorf("F1 fails after %d calls: %v", left, err)
 		}
 		if _, err := m().F2345(v.RAND); !errors.Is(err, errBroken) {
 			t.Errorf("F2345 fails after %d calls: %v", left, err)
+		}
+		if _, _, err := NewGSM(m()).Triplet(v.RAND); !errors.Is(err, errBroken) {
+			t.Errorf("GSM fails after %d calls: %v", left, err)
 		}
 	}
 }
@@ -423,7 +426,7 @@ func FuzzAKA(f *testing.F) {
 		if err := home.Resync(r, s); !errors.Is(err, ErrAUTS) {
 			t.Fatalf("arbitrary AUTS: %v", err)
 		}
-		v, err := home.m.Vector(r, SQN(net), [2]byte(a[:2]))
+		v, err := NewVector(home.a, r, SQN(net), [2]byte(a[:2]))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -436,7 +439,7 @@ func FuzzAKA(f *testing.F) {
 		case fresh != nil && !errors.As(err, &e):
 			t.Fatalf("SQN %s: %v, want *SyncError", SQN(net), err)
 		case fresh != nil:
-			if back, err := home.m.Resync(r, e.AUTS); err != nil || back != ms {
+			if back, err := Resync(home.a, r, e.AUTS); err != nil || back != ms {
 				t.Fatalf("AUTS gives %s %v, want %s", back, err, ms)
 			}
 		}

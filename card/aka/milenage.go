@@ -2,19 +2,10 @@ package aka
 
 import (
 	"crypto/subtle"
-	"errors"
 	"fmt"
 
 	"mcim/apdu/secret"
 )
-
-// ErrAUTS is returned for an AUTS whose MAC-S is wrong: it was not made by the
-// USIM that shares K, or not for this RAND.
-var ErrAUTS = errors.New("AUTS has a wrong MAC-S")
-
-// amfStar is the AMF of resynchronisation (TS 33.102, 6.3.3): all zero, so
-// that it need not travel.
-var amfStar = [2]byte{}
 
 // Milenage is the algorithm set of TS 35.206 for one subscriber. It is safe
 // for concurrent use if its Block is.
@@ -48,105 +39,74 @@ func OPc(k, op secret.Bytes) (secret.Bytes, error) {
 	return secret.New(out[:]), nil
 }
 
-// Output is what f2 to f5* give for one RAND (TS 33.102, 6.3.3).
-type Output struct {
-	RES    [8]byte
-	CK, IK [16]byte
-	AK     [6]byte // f5, conceals SQN in AUTN
-	AKStar [6]byte // f5*, conceals SQN_MS in AUTS
-}
-
-// Vector is an authentication vector (TS 33.102, 6.3.2).
-type Vector struct {
-	RAND, AUTN [16]byte
-	XRES       [8]byte
-	CK, IK     [16]byte
-}
+// Begin implements Algorithm.
+func (m *Milenage) Begin() Run { return &work{m: m} }
 
 // F1 is MAC-A of f1 and MAC-S of f1* (TS 35.206, 4.1).
 func (m *Milenage) F1(rand [16]byte, sqn SQN, amf [2]byte) (macA, macS [8]byte, err error) {
-	w := new(work)
-	if err = w.temp(m, &rand); err != nil {
+	w := &work{m: m}
+	if err = w.temp(&rand); err != nil {
 		return macA, macS, err
 	}
-	if err = w.out1(m, sqn, amf); err != nil {
+	if err = w.out1(sqn, amf); err != nil {
 		return macA, macS, err
 	}
-	macA, macS = [8]byte(w.out[:8]), [8]byte(w.out[8:16])
-	return macA, macS, nil
+	return [8]byte(w.out[:8]), [8]byte(w.out[8:16]), nil
 }
 
 // F2345 is f2, f3, f4, f5 and f5* (TS 35.206, 4.1).
 func (m *Milenage) F2345(rand [16]byte) (Output, error) {
-	w := new(work)
-	if err := w.temp(m, &rand); err != nil {
-		return Output{}, err
-	}
-	if err := w.out2345(m, 0); err != nil {
-		return Output{}, err
-	}
-	return w.output(), nil
+	o, _, err := m.Begin().Start(rand, F1, 0, amfStar)
+	return o, err
 }
 
-// Vector makes the authentication vector for RAND, SQN and AMF with two
-// Encrypt calls.
-func (m *Milenage) Vector(rand [16]byte, sqn SQN, amf [2]byte) (Vector, error) {
-	w := new(work)
-	if err := w.temp(m, &rand); err != nil {
-		return Vector{}, err
-	}
-	w.in1(m, w.in[4*BlockSize:], sqn, amf)
-	if err := w.out2345(m, 1); err != nil {
-		return Vector{}, err
-	}
-	o := w.output()
-	v := Vector{RAND: rand, XRES: o.RES, CK: o.CK, IK: o.IK}
-	s := sqn.Bytes()
-	subtle.XORBytes(v.AUTN[:6], s[:], o.AK[:])
-	copy(v.AUTN[6:], amf[:])
-	copy(v.AUTN[8:], w.out[4*BlockSize:])
-	return v, nil
-}
-
-// Resync checks AUTS against the RAND that it answers and gives the SQN_MS in
-// it (TS 33.102, 6.3.5), or ErrAUTS.
-func (m *Milenage) Resync(rand [16]byte, auts [14]byte) (SQN, error) {
-	w := new(work)
-	if err := w.temp(m, &rand); err != nil {
-		return 0, err
-	}
-	if err := w.out2345(m, 0); err != nil {
-		return 0, err
-	}
-	o := w.output()
-	var s [6]byte
-	subtle.XORBytes(s[:], auts[:6], o.AKStar[:])
-	sqn := SQNFromBytes(s)
-	if err := w.out1(m, sqn, amfStar); err != nil {
-		return 0, err
-	}
-	if subtle.ConstantTimeCompare(w.out[8:16], auts[6:]) != 1 {
-		return 0, ErrAUTS
-	}
-	return sqn, nil
-}
-
-// work is the scratch space of one run: slices of it go to Block.Encrypt, so
-// it lies on the heap and whoever runs often keeps one.
+// work is a Run of MILENAGE: slices of it go to Block.Encrypt, so it lies on the
+// heap.
 type work struct {
+	m       *Milenage
 	tmp     [BlockSize]byte     // TEMP
 	in, out [5 * BlockSize]byte // OUT2, OUT3, OUT4, OUT5, and one OUT1
 }
 
+// Start implements Run with two Encrypt calls: TEMP, and all the others.
+func (w *work) Start(rand [16]byte, f Function, sqn SQN, amf [2]byte) (o Output, mac [8]byte, err error) {
+	if err = w.temp(&rand); err != nil {
+		return o, mac, err
+	}
+	if err = w.all(sqn, amf); err != nil {
+		return o, mac, err
+	}
+	o.RES.n = copy(o.RES.b[:], w.out[8:16])
+	o.AK, o.AKStar = [6]byte(w.out[:6]), [6]byte(w.out[48:54])
+	o.CK, o.IK = [16]byte(w.out[16:32]), [16]byte(w.out[32:48])
+	return o, half(w.out[4*BlockSize:], f), nil
+}
+
+// MAC implements Run with one Encrypt call.
+func (w *work) MAC(f Function, sqn SQN, amf [2]byte) (mac [8]byte, err error) {
+	if err = w.out1(sqn, amf); err != nil {
+		return mac, err
+	}
+	return half(w.out[:], f), nil
+}
+
+// half is the half of OUT1 that f gives.
+func half(out1 []byte, f Function) [8]byte {
+	if f == F1Star {
+		out1 = out1[8:]
+	}
+	return [8]byte(out1)
+}
+
 // temp computes TEMP = E_K(RAND xor OPc).
-func (w *work) temp(m *Milenage, rand *[16]byte) error {
-	subtle.XORBytes(w.in[:BlockSize], rand[:], m.OPc.Reveal())
-	return m.Block.Encrypt(w.tmp[:], w.in[:BlockSize])
+func (w *work) temp(rand *[16]byte) error {
+	subtle.XORBytes(w.in[:BlockSize], rand[:], w.m.OPc.Reveal())
+	return w.m.Block.Encrypt(w.tmp[:], w.in[:BlockSize])
 }
 
 // in1 sets dst to the input of OUT1's encryption; r1 = 64 and c1 = 0.
-func (w *work) in1(m *Milenage, dst []byte, sqn SQN, amf [2]byte) {
-	s, opc := sqn.Bytes(), m.OPc.Reveal()
+func (w *work) in1(dst []byte, sqn SQN, amf [2]byte) {
+	s, opc := sqn.Bytes(), w.m.OPc.Reveal()
 	var in1 [BlockSize]byte
 	copy(in1[:], s[:])
 	copy(in1[6:], amf[:])
@@ -158,21 +118,20 @@ func (w *work) in1(m *Milenage, dst []byte, sqn SQN, amf [2]byte) {
 }
 
 // out1 computes OUT1 into the first block of out: one Encrypt call.
-func (w *work) out1(m *Milenage, sqn SQN, amf [2]byte) error {
-	w.in1(m, w.in[:BlockSize], sqn, amf)
-	if err := m.Block.Encrypt(w.out[:BlockSize], w.in[:BlockSize]); err != nil {
+func (w *work) out1(sqn SQN, amf [2]byte) error {
+	w.in1(w.in[:BlockSize], sqn, amf)
+	if err := w.m.Block.Encrypt(w.out[:BlockSize], w.in[:BlockSize]); err != nil {
 		return err
 	}
-	subtle.XORBytes(w.out[:BlockSize], w.out[:BlockSize], m.OPc.Reveal())
+	subtle.XORBytes(w.out[:BlockSize], w.out[:BlockSize], w.m.OPc.Reveal())
 	return nil
 }
 
-// out2345 computes OUT2 to OUT5 into the first four blocks of out, and OUT1 of
-// an input that the caller has put behind the four when more is 1: one Encrypt
-// call in both cases. The rotations r2 to r5 are 0, 32, 64 and 96 bits, the
+// all computes OUT2 to OUT5 into the first four blocks of out, and OUT1 into the
+// fifth: one Encrypt call. The rotations r2 to r5 are 0, 32, 64 and 96 bits, the
 // constants c2 to c5 are 1, 2, 4 and 8.
-func (w *work) out2345(m *Milenage, more int) error {
-	opc := m.OPc.Reveal()
+func (w *work) all(sqn SQN, amf [2]byte) error {
+	opc := w.m.OPc.Reveal()
 	for n := range 4 {
 		dst := w.in[n*BlockSize:][:BlockSize]
 		for i := range dst {
@@ -181,23 +140,12 @@ func (w *work) out2345(m *Milenage, more int) error {
 		}
 		dst[BlockSize-1] ^= 1 << n
 	}
-	end := (4 + more) * BlockSize
-	if err := m.Block.Encrypt(w.out[:end], w.in[:end]); err != nil {
+	w.in1(w.in[4*BlockSize:], sqn, amf)
+	if err := w.m.Block.Encrypt(w.out[:], w.in[:]); err != nil {
 		return err
 	}
-	for n := 0; n < end; n += BlockSize {
+	for n := 0; n < len(w.out); n += BlockSize {
 		subtle.XORBytes(w.out[n:n+BlockSize], w.out[n:n+BlockSize], opc)
 	}
 	return nil
-}
-
-// output cuts the results out of OUT2 to OUT5.
-func (w *work) output() Output {
-	return Output{
-		AK:     [6]byte(w.out[:6]),
-		RES:    [8]byte(w.out[8:16]),
-		CK:     [16]byte(w.out[16:32]),
-		IK:     [16]byte(w.out[32:48]),
-		AKStar: [6]byte(w.out[48:54]),
-	}
 }

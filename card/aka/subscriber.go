@@ -13,15 +13,15 @@ type Subscriber struct {
 	// It tells Resync whether the next SQN would be accepted.
 	Delta uint64
 
-	m     *Milenage
+	a     Algorithm
 	sqn   SQN
 	store func(SQN) error
 }
 
 // NewSubscriber continues after sqn, SQN_HE: the last one that was used. store,
 // which may be nil, gets each new SQN_HE before the vector is released.
-func NewSubscriber(m *Milenage, sqn SQN, amf [2]byte, store func(SQN) error) *Subscriber {
-	return &Subscriber{AMF: amf, m: m, sqn: sqn, store: store}
+func NewSubscriber(a Algorithm, sqn SQN, amf [2]byte, store func(SQN) error) *Subscriber {
+	return &Subscriber{AMF: amf, a: a, sqn: sqn, store: store}
 }
 
 // SQN is SQN_HE, the last one used.
@@ -29,7 +29,7 @@ func (s *Subscriber) SQN() SQN { return s.sqn }
 
 // Next makes the next vector over rand, which must be fresh and random: SEQ
 // grows by one, IND cycles (TS 33.102, C.1.1 and C.1.2). It fails with
-// ErrSQNExhausted, or with the error of the store or the Block.
+// ErrSQNExhausted, or with the error of the store or the algorithm.
 func (s *Subscriber) Next(rand [16]byte) (Vector, error) {
 	if s.sqn.SEQ() >= MaxSEQ {
 		return Vector{}, ErrSQNExhausted
@@ -38,7 +38,7 @@ func (s *Subscriber) Next(rand [16]byte) (Vector, error) {
 	if err != nil {
 		return Vector{}, err
 	}
-	v, err := s.m.Vector(rand, next, s.AMF)
+	v, err := NewVector(s.a, rand, next, s.AMF)
 	if err != nil {
 		return Vector{}, err
 	}
@@ -52,7 +52,7 @@ func (s *Subscriber) Next(rand [16]byte) (Vector, error) {
 // nothing changes. SQN_HE becomes SQN_MS only where the USIM would not accept
 // the next SQN (TS 33.102, 6.3.5), so that an AUTS sent twice does no harm.
 func (s *Subscriber) Resync(rand [16]byte, auts [14]byte) error {
-	ms, err := s.m.Resync(rand, auts)
+	ms, err := Resync(s.a, rand, auts)
 	if err != nil {
 		return err
 	}

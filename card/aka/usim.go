@@ -24,22 +24,8 @@ func (e *SyncError) Unwrap() error { return e.Reason }
 
 // Result is what the USIM gives to the terminal for an AUTN that it accepted.
 type Result struct {
-	RES    [8]byte
+	RES    RES
 	CK, IK [16]byte
-}
-
-// SRES is the 32-bit response for GSM, conversion function c2 (TS 33.102, 6.8.1.2).
-func (r *Result) SRES() (sres [4]byte) {
-	subtle.XORBytes(sres[:], r.RES[:4], r.RES[4:])
-	return sres
-}
-
-// Kc is the 64-bit key for GSM, conversion function c3 (TS 33.102, 6.8.1.2).
-func (r *Result) Kc() (kc [8]byte) {
-	for i := range kc {
-		kc[i] = r.CK[i] ^ r.CK[i+8] ^ r.IK[i] ^ r.IK[i+8]
-	}
-	return kc
 }
 
 // USIM is the subscriber's end of AKA. It is not safe for concurrent use.
@@ -50,51 +36,58 @@ type USIM struct {
 	// Nothing else may set it.
 	AcceptForgedAUTN bool
 
-	m     Milenage
+	run   Run
 	sqn   SQNArray
 	store func(SQNArray) error
-	w     work
 }
 
-// NewUSIM is a USIM with the algorithm m and the state sqn. store, which may be
+// NewUSIM is a USIM with the algorithm a and the state sqn. store, which may be
 // nil where the state need not outlive the value, gets each new state before
 // the result that it belongs to is released.
-func NewUSIM(m *Milenage, sqn SQNArray, store func(SQNArray) error) *USIM {
-	return &USIM{m: *m, sqn: sqn, store: store}
+func NewUSIM(a Algorithm, sqn SQNArray, store func(SQNArray) error) *USIM {
+	return &USIM{run: a.Begin(), sqn: sqn, store: store}
 }
 
 // SQN is the current state.
 func (u *USIM) SQN() SQNArray { return u.sqn }
 
-// Authenticate answers a challenge (TS 33.102, 6.3.3) with exactly three
+// Authenticate answers a challenge (TS 33.102, 6.3.3). MILENAGE has exactly three
 // Encrypt calls: TEMP; OUT2 to OUT5 with f1* over SQN_MS, so that a
 // synchronisation failure costs nothing more; OUT1.
 //
 // MAC-A is checked before SQN, so a wrong one is ErrMAC whatever the SQN. An
 // SQN that is not accepted is a *SyncError. The new state is stored before the
-// result is returned: an error of the store, as one of the Block, is returned
+// result is returned: an error of the store, as one of the algorithm, is returned
 // as it is, with no result and the old state.
 func (u *USIM) Authenticate(rand, autn [16]byte) (Result, error) {
-	w, m := &u.w, &u.m
-	if err := w.temp(m, &rand); err != nil {
-		return Result{}, err
-	}
-	ms := u.sqn.Highest()
-	w.in1(m, w.in[4*BlockSize:], ms, amfStar)
-	if err := w.out2345(m, 1); err != nil {
-		return Result{}, err
-	}
-	o := w.output()
-	macS := [8]byte(w.out[4*BlockSize+8:])
+	return u.answer(rand, autn, false)
+}
 
+// Bootstrap answers a challenge of GBA_U (TS 33.220, 5.3.2; TS 31.102, 7.1.1.6),
+// whose AUTN carries MAC* as Vector.GBA makes it. CK and IK of the result make up
+// Ks and stay in the UICC. It is Authenticate in all else.
+func (u *USIM) Bootstrap(rand, autn [16]byte) (Result, error) {
+	return u.answer(rand, autn, true)
+}
+
+func (u *USIM) answer(rand, autn [16]byte, gba bool) (Result, error) {
+	ms := u.sqn.Highest()
+	o, macS, err := u.run.Start(rand, F1Star, ms, amfStar)
+	if err != nil {
+		return Result{}, err
+	}
 	var s [6]byte
 	subtle.XORBytes(s[:], autn[:6], o.AK[:])
 	sqn := SQNFromBytes(s)
-	if err := w.out1(m, sqn, [2]byte(autn[6:8])); err != nil {
+	macA, err := u.run.MAC(F1, sqn, [2]byte(autn[6:8]))
+	if err != nil {
 		return Result{}, err
 	}
+	if gba {
+		macA = maskGBA(macA, o.IK)
+	}
 	result := Result{RES: o.RES, CK: o.CK, IK: o.IK}
-	if subtle.ConstantTimeCompare(w.out[:8], autn[8:]) != 1 {
+	if subtle.ConstantTimeCompare(macA[:], autn[8:]) != 1 {
 		if u.AcceptForgedAUTN {
 			return result, nil
 		}

@@ -112,7 +112,7 @@ func TestChangeProvedByAKA(t *testing.T) {
 			t.Errorf("step %d: %v", i, err)
 		}
 	}
-	vector, err := milenage.Vector([16]byte{1, 2, 3}, aka.SQN(1<<5), [2]byte{0x80, 0})
+	vector, err := aka.NewVector(milenage, [16]byte{1, 2, 3}, aka.SQN(1<<5), [2]byte{0x80, 0})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestChangeProvedByAKA(t *testing.T) {
 		t.Fatalf("AKA with the new key: %v %v", r.SW, err)
 	}
 	answer, err := usim.ParseAuthenticate(r.Data)
-	if err != nil || !bytes.Equal(answer.RES, vector.XRES[:]) {
+	if err != nil || !bytes.Equal(answer.RES, vector.XRES.Bytes()) {
 		t.Errorf("the card does not have the new key: %v", err)
 	}
 	if imsi, err := l.session.ReadFile(ctx, card.InApp(usim.AIDPrefix(), usim.EFIMSI)); err != nil || !bytes.Equal(imsi, newIMSI) {

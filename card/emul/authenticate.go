@@ -71,8 +71,9 @@ func (c *Card) runAKA(cmd *apdu.Command, rand, autn [16]byte) apdu.StatusWord {
 	if err != nil {
 		return c.refuseAKA(cmd, err)
 	}
-	var answer [1 + 1 + 8 + 1 + 16 + 1 + 16]byte
-	b := append(append(answer[:0], tagSuccess, 8), result.RES[:]...)
+	var answer [1 + 3*(1+16)]byte
+	res := result.RES.Bytes()
+	b := append(append(answer[:0], tagSuccess, byte(len(res))), res...)
 	b = append(append(b, 16), result.CK[:]...)
 	return c.reply4(cmd, append(append(b, 16), result.IK[:]...))
 }

@@ -466,7 +466,7 @@ func TestAuthenticate(t *testing.T) {
 	)
 	second := nextVector(t, home)
 	response, err := usim.ParseAuthenticate(answerOf(t, c, authenticate(second)+"00"))
-	if err != nil || !cmp.Equal(response.RES, second.XRES[:]) || response.CK != second.CK || response.IK != second.IK || response.Kc != nil {
+	if err != nil || !cmp.Equal(response.RES, second.XRES.Bytes()) || response.CK != second.CK || response.IK != second.IK || response.Kc != nil {
 		t.Errorf("the terminal decodes another answer: %v", err)
 	}
 	for _, v := range []aka.Vector{first, nextVector(t, home)} { // trap 1: old SQN and fresh SQN

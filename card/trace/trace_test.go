@@ -434,7 +434,7 @@ func session(t *testing.T, guard *card.Guard, m *model.Model, k, opc secret.Byte
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := home.Vector([16]byte(random(t).Reveal()), sqn, [2]byte{0x80, 0})
+	v, err := aka.NewVector(home, [16]byte(random(t).Reveal()), sqn, [2]byte{0x80, 0})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -106,7 +106,7 @@ func (v *victim) authenticate() (apdu.Command, func(apdu.Response)) {
 	}
 	return usim.Authenticate{RAND: vector.RAND, AUTN: vector.AUTN}.Command(), func(r apdu.Response) {
 		a, err := usim.ParseAuthenticate(r.Data)
-		if err != nil || a.AUTS != nil || !slices.Equal(a.RES, vector.XRES[:]) {
+		if err != nil || a.AUTS != nil || !slices.Equal(a.RES, vector.XRES.Bytes()) {
 			v.t.Fatalf("AUTHENTICATE: %v, %v", r.SW, err)
 		}
 		v.answered = append(v.answered, vector)

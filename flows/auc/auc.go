@@ -152,5 +152,5 @@ func (c *Centre) next(s *aka.Subscriber) (wire.Vector, error) {
 	if err != nil {
 		return wire.Vector{}, err
 	}
-	return wire.Vector{RAND: v.RAND, AUTN: v.AUTN, XRES: v.XRES[:], CK: v.CK, IK: v.IK}, nil
+	return wire.Vector{RAND: v.RAND, AUTN: v.AUTN, XRES: v.XRES.Bytes(), CK: v.CK, IK: v.IK}, nil
 }

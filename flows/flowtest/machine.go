@@ -87,7 +87,7 @@ func (m *Machine) Attach(ctx context.Context, identity string) error {
 		if err != nil {
 			return err
 		}
-		_, err = wire.Ask(ctx, m.Node.Contacts, "vno", wire.PathAnswer, wire.AnswerRequest{Session: c.Session, RES: res.RES[:]})
+		_, err = wire.Ask(ctx, m.Node.Contacts, "vno", wire.PathAnswer, wire.AnswerRequest{Session: c.Session, RES: res.RES.Bytes()})
 		return err
 	})
 	if err == nil {

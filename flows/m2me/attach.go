@@ -94,7 +94,7 @@ func (m *Machine) answer(ctx context.Context, step string, by access, challenge 
 	case err != nil:
 		return wire.Attached{}, err
 	default:
-		answer.RES = result.RES[:]
+		answer.RES = result.RES.Bytes()
 	}
 	attached, err := wire.Ask(ctx, m.node.Contacts, m.config.VNO, wire.PathAnswer, answer)
 	if err != nil || attached.Again == nil {

@@ -323,7 +323,7 @@ func TestCardRefusesNetwork(t *testing.T) {
 	for name, fault := range map[string]cardtest.Fault{
 		"not allowed": {Kind: cardtest.Answer, Answer: []byte{0x69, 0x82}},
 		"no answer":   {Kind: cardtest.Answer, Answer: []byte{0x90, 0x00}},
-		"short RES":   {Kind: cardtest.Answer, Answer: append(append([]byte{0xDB, 4, 1, 2, 3, 4, 16}, make([]byte, 16)...), append(append([]byte{16}, make([]byte, 16)...), 0x90, 0)...)},
+		"short RES":   {Kind: cardtest.Answer, Answer: append(append([]byte{0xDB, 3, 1, 2, 3, 16}, make([]byte, 16)...), append(append([]byte{16}, make([]byte, 16)...), 0x90, 0)...)},
 	} {
 		whole := l.Device.Card
 		l.insert(cardtest.NewFaulty(whole, fault))

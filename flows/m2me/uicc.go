@@ -165,10 +165,9 @@ func result(response apdu.Response) (r aka.Result, err error) {
 	if answer.AUTS != nil {
 		return r, &aka.SyncError{AUTS: *answer.AUTS, Reason: errors.New("the card does not accept the SQN")}
 	}
-	if len(answer.RES) != len(r.RES) {
-		return r, fmt.Errorf("the card answers with a RES of %d bytes, want %d", len(answer.RES), len(r.RES))
+	if r.RES, err = aka.NewRES(answer.RES); err != nil {
+		return r, err
 	}
-	copy(r.RES[:], answer.RES)
 	r.CK, r.IK = answer.CK, answer.IK
 	return r, nil
 }
