@@ -8,16 +8,19 @@ import (
 	"mcim/apdu/uicc"
 )
 
-// Contexts of AUTHENTICATE, P2 (TS 31.102, 7.1.2).
+// Contexts of AUTHENTICATE, P2 (TS 31.102, 7.1.2), beside ContextGBA and
+// ContextLocalKey. VGCS/VBS (82) and MBMS (85) have no codec.
 const (
 	ContextGSM byte = 0x80
-	Context3G  byte = 0x81
+	Context3G  byte = 0x81 // EPS and 5G too
+	ContextIMS byte = 0x81 // of an ISIM (TS 31.103, 7.1.2): the same bytes, without Kc
 )
 
 // Sizes in bytes (TS 33.102, 6.3.7; TS 31.102, 7.1.2.1).
 const (
 	minRES, maxRES = 4, 16
 	keyBytes       = 16
+	sresBytes      = 4
 	kcBytes        = 8
 	autsBytes      = 14
 )
@@ -151,6 +154,37 @@ func parseSuccess(parts [][]byte) (AuthenticateResponse, error) {
 		r.Kc = (*[kcBytes]byte)(append([]byte{}, parts[3]...))
 	}
 	return r, nil
+}
+
+// AuthenticateGSMResponse is the answer in the GSM context (TS 31.102, 7.1.2.1).
+type AuthenticateGSMResponse struct {
+	SRES [4]byte
+	Kc   [8]byte
+}
+
+// Encode encodes the answer.
+func (r AuthenticateGSMResponse) Encode() []byte {
+	return append(append(append([]byte{sresBytes}, r.SRES[:]...), kcBytes), r.Kc[:]...)
+}
+
+// ParseAuthenticateGSM decodes the answer in the GSM context. It is strict: Encode of
+// the result is data. The error wraps ErrAuthenticate.
+func ParseAuthenticateGSM(data []byte) (AuthenticateGSMResponse, error) {
+	parts, ok := split(data)
+	if !ok || len(parts) != 2 || len(parts[0]) != sresBytes || len(parts[1]) != kcBytes {
+		return AuthenticateGSMResponse{}, fmt.Errorf("%w: want SRES of 4 bytes and Kc of 8", ErrAuthenticate)
+	}
+	return AuthenticateGSMResponse{[sresBytes]byte(parts[0]), [kcBytes]byte(parts[1])}, nil
+}
+
+// ParseAuthenticateIMS decodes the answer of an ISIM (TS 31.103, 7.1.2.1): that in the
+// 3G context, in which a Kc is refused. The error wraps ErrAuthenticate.
+func ParseAuthenticateIMS(data []byte) (AuthenticateResponse, error) {
+	r, err := ParseAuthenticate(data)
+	if err == nil && r.Kc != nil {
+		return AuthenticateResponse{}, fmt.Errorf("%w: Kc in the answer of an ISIM", ErrAuthenticate)
+	}
+	return r, err
 }
 
 // split cuts values that each follow a byte with their length; ok is false where

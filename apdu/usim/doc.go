@@ -1,6 +1,9 @@
-// Package usim holds what TS 31.102 adds to a UICC: the command AUTHENTICATE and
-// the files of the USIM application that identify a subscription and keep its
-// state.
+// Package usim holds what TS 31.102 adds to a UICC: the commands AUTHENTICATE and
+// GET IDENTITY and the files of the USIM application that identify a subscription
+// and keep its state.
+//
+// AUTHENTICATE has a codec for the contexts 3G/EPS/5G, GSM, IMS (TS 31.103), GBA and
+// local key, not for VGCS/VBS and MBMS.
 //
 // Each file has a type whose Encode gives its content, and a function DecodeX
 // that is the strict inverse: what it accepts, Encode gives back byte by byte.
