@@ -111,9 +111,9 @@ func (w *work) in1(dst []byte, sqn SQN, amf [2]byte) {
 	copy(in1[:], s[:])
 	copy(in1[6:], amf[:])
 	copy(in1[8:], in1[:8])
-	for i := range in1 {
-		dst[(i+8)%BlockSize] = in1[i] ^ opc[i]
-	}
+	subtle.XORBytes(in1[:], in1[:], opc)
+	copy(dst, in1[8:])
+	copy(dst[8:], in1[:8])
 	subtle.XORBytes(dst, dst[:BlockSize], w.tmp[:])
 }
 
@@ -132,12 +132,11 @@ func (w *work) out1(sqn SQN, amf [2]byte) error {
 // constants c2 to c5 are 1, 2, 4 and 8.
 func (w *work) all(sqn SQN, amf [2]byte) error {
 	opc := w.m.OPc.Reveal()
+	var x [BlockSize]byte
+	subtle.XORBytes(x[:], w.tmp[:], opc)
 	for n := range 4 {
 		dst := w.in[n*BlockSize:][:BlockSize]
-		for i := range dst {
-			j := (i + 4*n) % BlockSize
-			dst[i] = w.tmp[j] ^ opc[j]
-		}
+		copy(dst[copy(dst, x[4*n:]):], x[:])
 		dst[BlockSize-1] ^= 1 << n
 	}
 	w.in1(w.in[4*BlockSize:], sqn, amf)

@@ -286,6 +286,43 @@ func TestBothEnds(t *testing.T) {
 		if contexts(t, network+"x", plmn, v, r) == contexts(t, network, plmn, v, r) {
 			t.Errorf("algorithm %d: the serving network is not in the keys", i)
 		}
+		bootstrapped(t, home, card, [16]byte(random(16)))
+	}
+}
+
+// bootstrapped runs GBA_U and a local key establishment: UICC and bootstrapping server
+// come to the same keys, terminal and UICC to the same local key.
+func bootstrapped(t *testing.T, home *aka.Subscriber, card *aka.USIM, r [16]byte) {
+	t.Helper()
+	v, err := home.Next(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := v.GBA()
+	got, err := card.Bootstrap(sent.RAND, sent.AUTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uicc, server := Bootstrap{sent.RAND, got.CK, got.IK}, Bootstrap{v.RAND, v.CK, v.IK}
+	naf := NAFID("naf.example.org", [5]byte{1, 0, 0, 0, 2})
+	var keys [2][2][KeySize]byte
+	for i, b := range []Bootstrap{uicc, server} {
+		external, err1 := b.ExternalKey("user@example.org", naf)
+		internal, err2 := b.InternalKey("user@example.org", naf)
+		if err1 != nil || err2 != nil || external == internal {
+			t.Fatal(err1, err2)
+		}
+		keys[i] = [2][KeySize]byte{external, internal}
+	}
+	if keys[0] != keys[1] {
+		t.Error("UICC and bootstrapping server differ")
+	}
+	l := LocalKey{BTID: []byte("b"), TerminalID: []byte("t"), CounterLimit: []byte{1}}
+	atTerminal, err1 := l.Derive(keys[1][1])
+	inUICC, err2 := l.Derive(keys[0][1])
+	request, response := l.RequestMAC(atTerminal), ResponseMAC(inUICC)
+	if err := errors.Join(err1, err2, l.CheckRequest(inUICC, request[:]), CheckResponse(atTerminal, response[:])); err != nil {
+		t.Error(err)
 	}
 }
 
