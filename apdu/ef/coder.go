@@ -3,6 +3,7 @@ package ef
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -118,7 +119,7 @@ func (c *coder) rest(p *Hex) {
 		c.put(*p...)
 		return
 	}
-	if b := bytes.TrimRight(c.take(len(c.in)), "\xFF"); len(b) > 0 {
+	if b := used(c.take(len(c.in))); len(b) > 0 {
 		*p = bytes.Clone(b)
 	}
 }
@@ -225,6 +226,19 @@ func (c *coder) flags(p *[]string, n int, bits ...string) {
 	number(c, &v, n)
 	if !c.writing {
 		*p = bitNames(v, n, bits)
+	}
+}
+
+// present is a byte in which 0 says that something is there, and reserved bits
+// are 1.
+func (c *coder) present(p *[]string, bits ...string) {
+	var v uint8
+	if c.writing {
+		v = ^uint8(c.mask(*p, 1, bits))
+	}
+	c.u8(&v)
+	if !c.writing {
+		*p = bitNames(uint32(^v), 1, bits)
 	}
 }
 
@@ -336,13 +350,13 @@ func entries[T any](c *coder, p *[]T, fill []byte, f func(c *coder, v *T)) {
 		return
 	}
 	all := c.in[:len(c.in)/len(fill)*len(fill)]
-	used := all
-	for c.size != open && bytes.HasSuffix(used, fill) {
-		used = used[:len(used)-len(fill)]
+	list := all
+	for c.size != open && bytes.HasSuffix(list, fill) {
+		list = list[:len(list)-len(fill)]
 	}
 	rest := c.in[len(all):]
-	*p = make([]T, len(used)/len(fill))
-	c.in = used
+	*p = make([]T, len(list)/len(fill))
+	c.in = list
 	for i := range *p {
 		f(c, &(*p)[i])
 	}
@@ -361,7 +375,8 @@ func whole[T any](c *coder, p *T, decode func([]byte) (T, error), encode func(T)
 	} else {
 		*p, err = decode(c.take(len(c.in)))
 	}
-	if err != nil {
-		c.adopt(fmt.Errorf("%w: %w", ErrContent, err))
+	if err != nil && !errors.Is(err, ErrContent) {
+		err = fmt.Errorf("%w: %w", ErrContent, err)
 	}
+	c.adopt(err)
 }

@@ -147,12 +147,8 @@ func (n *Number) typeAndPlan(c *coder) {
 	n.Type, n.Plan = numberTypes.name(b>>4&0x07), numberPlans.name(b&0x0F)
 }
 
-// noRecord says that a record continues in no other one.
-const noRecord = 0xFF
-
-// DialRecord is a record of EF.ADN (TS 31.102, 4.4.2.3), EF.FDN (4.2.24), EF.SDN
-// (4.2.29), EF.BDN (4.2.44), EF.MBDN (4.2.60) and EF.MSISDN (4.2.26): a name and a
-// number.
+// DialRecord is a record of EF.FDN (TS 31.102, 4.2.24; coding 4.4.2.3), EF.MSISDN
+// (4.2.26), EF.SDN (4.2.29) and EF.MBDN (4.2.60): a name and a number.
 type DialRecord struct {
 	Name   Alpha   `json:"name"`
 	Number *Number `json:"number,omitempty"`
@@ -245,7 +241,6 @@ func dialFiles() []File {
 		{Name: "EF.MBDN", Dir: DirUSIM, FID: 0x6FC7, Structure: LinearFixed, Clause: "TS 31.102, 4.2.60", new: dial},
 		{Name: "EF.EXT6", Dir: DirUSIM, FID: 0x6FC8, Structure: LinearFixed, Clause: "TS 31.102, 4.2.61", new: ext},
 		{Name: "EF.EXT7", Dir: DirUSIM, FID: 0x6FCC, Structure: LinearFixed, Clause: "TS 31.102, 4.2.65", new: ext},
-		{Name: "EF.ADN", Dir: DirTelecom, FID: 0x6F3A, Structure: LinearFixed, Clause: "TS 51.011, 10.5.1", new: dial},
 		{Name: "EF.FDN", Dir: DirTelecom, FID: 0x6F3B, Structure: LinearFixed, Clause: "TS 51.011, 10.5.2", new: dial},
 		{Name: "EF.MSISDN", Dir: DirTelecom, FID: 0x6F40, Structure: LinearFixed, Clause: "TS 51.011, 10.5.5", new: dial},
 		{Name: "EF.SDN", Dir: DirTelecom, FID: 0x6F49, Structure: LinearFixed, Clause: "TS 51.011, 10.5.9", new: dial},

@@ -3,17 +3,18 @@ package ef
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
+
+	"mcim/apdu/usim"
 )
 
 // ErrContent is returned for the content of a file that is not as its clause
 // says, for a value that the file cannot hold, and for a document that is not the
 // file's. For a file with Secret set, its text does not repeat the content.
-var ErrContent = errors.New("malformed file content")
+var ErrContent = usim.ErrContent
 
 // Dir is the directory of a file: "MF", or a path below it or below an
 // application.
@@ -134,7 +135,10 @@ func (f File) decode(b []byte, clear bool) (any, error) {
 	if c.err == nil && !filled(c.in) {
 		c.fail("%d bytes behind the last field", len(c.in))
 	}
-	if c.err != nil {
+	switch {
+	case c.err != nil && f.Secret:
+		return nil, fmt.Errorf("%s: %w: not as in %s; its %d bytes are not shown", f.Name, ErrContent, f.Clause, len(b))
+	case c.err != nil:
 		return nil, fmt.Errorf("%s: %w", f.Name, c.err)
 	}
 	if back, err := f.write(v, len(b)); err != nil || !bytes.Equal(back, b) {
@@ -213,7 +217,15 @@ func (f File) write(v content, size int) ([]byte, error) {
 	return append(c.out, filling(size-len(c.out))...), nil
 }
 
-// filled reports whether b is all FF, with which unused bytes are filled.
-func filled(b []byte) bool { return len(bytes.TrimRight(b, "\xFF")) == 0 }
+// used is b without the FF at its end, with which unused bytes are filled.
+func used(b []byte) []byte {
+	for len(b) > 0 && b[len(b)-1] == 0xFF {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+// filled reports whether b is all FF.
+func filled(b []byte) bool { return len(used(b)) == 0 }
 
 func filling(n int) []byte { return bytes.Repeat([]byte{0xFF}, max(n, 0)) }

@@ -105,9 +105,9 @@ func (v *TrustedNames) fields(c *coder) {
 // DisasterRoaming is EF.DRI (TS 31.102, 4.4.11.17).
 type DisasterRoaming struct {
 	Enabled []string `json:"enabled"`
-	// Absent are the parameters that the file does not have; their bytes are kept
+	// Present are the parameters that the file has. The bytes of the others are kept
 	// all the same.
-	Absent     []string `json:"absent"`
+	Present    []string `json:"present"`
 	Wait       Hex      `json:"roaming_wait_range"` // 2 bytes (TS 24.501, 9.11.3.84)
 	Return     Hex      `json:"return_wait_range"`
 	Applicable []string `json:"applicability"`
@@ -117,7 +117,7 @@ type DisasterRoaming struct {
 
 func (v *DisasterRoaming) fields(c *coder) {
 	c.flags(&v.Enabled, 1, "disaster_roaming")
-	c.flags(&v.Absent, 1, "roaming_wait_range", "return_wait_range", "applicability", "disaster_plmns")
+	c.present(&v.Present, "roaming_wait_range", "return_wait_range", "applicability", "disaster_plmns")
 	c.hex(&v.Wait, 2)
 	c.hex(&v.Return, 2)
 	c.flags(&v.Applicable, 1, "list_of_visited_network")

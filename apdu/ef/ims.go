@@ -81,7 +81,8 @@ func (v *ProxyAddress) fields(c *coder) {
 	c.objects(func(o *objects) { required(o, 0x80, &v.PCSCF, address) })
 }
 
-// Gateways is EF.ePDGId (TS 31.102, 4.2.103) and EF.ePDGIdEm: gateways to the
+// Gateways is EF.ePDGId (TS 31.102, 4.2.103) and EF.ePDGIdEm
+// (4.2.104a): gateways to the
 // home network for untrusted access.
 type Gateways struct {
 	Gateways []Address `json:"epdg"`
@@ -92,7 +93,7 @@ func (v *Gateways) fields(c *coder) {
 }
 
 // GatewaySelection is EF.ePDGSelection (TS 31.102, 4.2.104) and
-// EF.ePDGSelectionEm.
+// EF.ePDGSelectionEm (4.2.105).
 type GatewaySelection struct {
 	Entries []GatewayChoice `json:"entries"`
 }
@@ -118,7 +119,7 @@ func (v *GatewaySelection) fields(c *coder) {
 	})
 }
 
-// FromPreferred is EF.FromPreferred (TS 31.102, 4.2.107; TS 31.103, 4.2.17).
+// FromPreferred is EF.FromPreferred (TS 31.102, 4.2.106; TS 31.103, 4.2.17).
 type FromPreferred struct {
 	Use []string `json:"use"`
 }
@@ -143,9 +144,9 @@ func imsFiles() []File {
 		{Name: "EF.UICCIARI", Dir: DirUSIM, FID: 0x6FE7, Structure: LinearFixed, Clause: "TS 31.102, 4.2.95", new: iari},
 		{Name: "EF.ePDGId", Dir: DirUSIM, FID: 0x6FF3, Structure: Transparent, Clause: "TS 31.102, 4.2.103", new: gateways},
 		{Name: "EF.ePDGSelection", Dir: DirUSIM, FID: 0x6FF4, Structure: Transparent, Clause: "TS 31.102, 4.2.104", new: selection},
-		{Name: "EF.ePDGIdEm", Dir: DirUSIM, FID: 0x6FF5, Structure: Transparent, Clause: "TS 31.102, 4.2.105", new: gateways},
-		{Name: "EF.ePDGSelectionEm", Dir: DirUSIM, FID: 0x6FF6, Structure: Transparent, Clause: "TS 31.102, 4.2.106", new: selection},
-		{Name: "EF.FromPreferred", Dir: DirUSIM, FID: 0x6FF7, Structure: Transparent, Clause: "TS 31.102, 4.2.107", new: preferred},
+		{Name: "EF.ePDGIdEm", Dir: DirUSIM, FID: 0x6FF5, Structure: Transparent, Clause: "TS 31.102, 4.2.104a", new: gateways},
+		{Name: "EF.ePDGSelectionEm", Dir: DirUSIM, FID: 0x6FF6, Structure: Transparent, Clause: "TS 31.102, 4.2.105", new: selection},
+		{Name: "EF.FromPreferred", Dir: DirUSIM, FID: 0x6FF7, Structure: Transparent, Clause: "TS 31.102, 4.2.106", new: preferred},
 		{Name: "EF.IMPI", Dir: DirISIM, FID: 0x6F02, SFI: 0x02, Structure: Transparent, Clause: "TS 31.103, 4.2.2", new: func() content { return &PrivateIdentity{} }},
 		{Name: "EF.DOMAIN", Dir: DirISIM, FID: 0x6F03, SFI: 0x05, Structure: Transparent, Clause: "TS 31.103, 4.2.3", new: func() content { return &HomeDomain{} }},
 		{Name: "EF.IMPU", Dir: DirISIM, FID: 0x6F04, SFI: 0x04, Structure: LinearFixed, Clause: "TS 31.103, 4.2.4", new: func() content { return &PublicIdentity{} }},

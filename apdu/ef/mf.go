@@ -53,21 +53,21 @@ type Languages struct {
 
 func (v *Languages) fields(c *coder) {
 	entries(c, &v.Languages, filling(2), func(c *coder, s *string) {
-		if c.writing && *s == "" {
-			c.put(filling(2)...)
+		b := Hex(filling(2))
+		if c.writing && *s != "" {
+			b = Hex(*s)
+		}
+		c.hex(&b, 2)
+		if filled(b) {
 			return
 		}
-		b := []byte{0, 0}
-		if c.writing {
-			c.text(s, 2)
-			b = []byte(*s)
-		} else if b = c.take(2); !filled(b) {
-			*s = string(b)
-		}
 		for _, letter := range b {
-			if !filled(b) && (letter <= ' ' || letter > '~') {
+			if letter <= ' ' || letter > '~' {
 				c.fail("a language is two letters as in ISO 639")
 			}
+		}
+		if !c.writing {
+			*s = string(b)
 		}
 	})
 }

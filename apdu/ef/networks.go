@@ -1,55 +1,89 @@
 package ef
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strings"
 
 	"mcim/apdu/usim"
 )
 
-// PLMN is a network (TS 23.003, 2.2), in a document "262-01", or "none".
-type PLMN usim.PLMN
+// PLMN is a network (TS 23.003, 2.2): "262-01", or "none" for FFFFFF. Bytes that are
+// no network are "0xffff00". In EF.OPL and EF.OPL5G, D stands for any digit.
+type PLMN string
 
-// MarshalText gives "262-01" or "none".
-func (p PLMN) MarshalText() ([]byte, error) { return []byte(usim.PLMN(p).String()), nil }
-
-// UnmarshalText reads what MarshalText gives.
-func (p *PLMN) UnmarshalText(text []byte) error {
-	*p = PLMN{}
-	if string(text) == (usim.PLMN{}).String() {
-		return nil
-	}
-	mcc, mnc, _ := strings.Cut(string(text), "-")
-	*p = PLMN{MCC: mcc, MNC: mnc}
-	if _, err := usim.PLMN(*p).Encode(); err != nil || mcc == "" {
-		return fmt.Errorf("%w: network %q, want one as 262-01, or none", ErrContent, text)
-	}
-	return nil
-}
+const (
+	noPLMN    PLMN = "none"
+	plmnBytes      = 3
+)
 
 // plmn is a network in 3 bytes (TS 24.008, 10.5.1.3).
 func plmn(c *coder, p *PLMN) {
 	if c.writing {
-		b, err := usim.PLMN(*p).Encode()
-		if err != nil {
-			c.adopt(fmt.Errorf("%w: %w", ErrContent, err))
-		}
-		c.put(b[:]...)
+		c.putPLMN(*p, "0123456789")
 		return
 	}
-	v, err := usim.DecodePLMN([3]byte(c.take(3)))
+	b := [plmnBytes]byte(c.take(plmnBytes))
+	v, err := usim.DecodePLMN(b)
+	*p = PLMN(v.String())
 	if err != nil {
-		c.adopt(fmt.Errorf("%w: %w", ErrContent, err))
+		*p = PLMN(fmt.Sprintf("0x%x", b))
 	}
-	*p = PLMN(v)
+}
+
+// wildPLMN is a network in 3 bytes in which D stands for any digit (TS 31.102,
+// 4.2.59).
+func wildPLMN(c *coder, p *PLMN) {
+	if c.writing {
+		c.putPLMN(*p, wildDigits)
+		return
+	}
+	b := c.take(plmnBytes)
+	digits := ""
+	for _, at := range plmnOrder {
+		switch d := int(b[at/2] >> (4 * (at % 2)) & 0x0F); {
+		case d < len(wildDigits) && wildDigits[d] != ' ':
+			digits += wildDigits[d : d+1]
+		case at != 3 || d != 0x0F:
+			*p = PLMN(fmt.Sprintf("0x%x", b))
+			return
+		}
+	}
+	*p = PLMN(digits[:3] + "-" + digits[3:])
+}
+
+// wildDigits are those of a network with places for any digit.
+const wildDigits = "0123456789   D"
+
+// plmnOrder is where the digits of the MCC and the MNC are in the half-bytes of a
+// network, the third of the MNC last; F is there where it has two.
+var plmnOrder = []int{0, 1, 2, 4, 5, 3}
+
+func (c *coder) putPLMN(p PLMN, digits string) {
+	if raw, ok := strings.CutPrefix(string(p), "0x"); ok {
+		if b, err := hex.DecodeString(raw); err == nil && len(b) == plmnBytes {
+			c.put(b...)
+			return
+		}
+	}
+	b := filling(plmnBytes)
+	mcc, mnc, _ := strings.Cut(string(p), "-")
+	good := len(mcc) == 3 && (len(mnc) == 2 || len(mnc) == 3)
+	for i := 0; good && i < len(mcc+mnc); i++ {
+		d, at := strings.IndexByte(digits, (mcc + mnc)[i]), plmnOrder[i]
+		good = d >= 0 && digits[d] != ' '
+		b[at/2] = b[at/2]&^(0x0F<<(4*(at%2))) | byte(d)<<(4*(at%2))
+	}
+	if !good && p != noPLMN {
+		c.fail("network %q: want one as 262-01, or none", p)
+	}
+	c.put(b...)
 }
 
 // Networks is EF.FPLMN (TS 31.102, 4.2.16) and EF.EHPLMN (4.2.84).
 type Networks struct {
 	PLMNs []PLMN `json:"plmns"`
 }
-
-const plmnBytes = 3
 
 func (v *Networks) fields(c *coder) { entries(c, &v.PLMNs, filling(plmnBytes), plmn) }
 
@@ -145,58 +179,17 @@ func (v *NetworkNames) fields(c *coder) {
 	})
 }
 
-// wildDigits are those of a network in EF.OPL, where D stands for any digit.
-const wildDigits = "0123456789???D"
-
-// wildPLMN is a network in 3 bytes in which D stands for any digit (TS 31.102,
-// 4.2.59).
-func (c *coder) wildPLMN(p *string) {
-	order := []int{0, 1, 2, 4, 5, 3}
-	if c.writing {
-		mcc, mnc, _ := strings.Cut(*p, "-")
-		if len(mcc) != 3 || len(mnc) != 2 && len(mnc) != 3 {
-			c.fail("network %q, want one as 262-01, with D for any digit", *p)
-			return
-		}
-		b := filling(plmnBytes)
-		for i, digit := range []byte(mcc + mnc) {
-			d, at := strings.IndexByte(wildDigits, digit), order[i]
-			if d < 0 || digit == '?' {
-				c.fail("network %q, want one as 262-01, with D for any digit", *p)
-				return
-			}
-			b[at/2] = b[at/2]&^(0x0F<<(4*(at%2))) | byte(d)<<(4*(at%2))
-		}
-		c.put(b...)
-		return
-	}
-	b := c.take(plmnBytes)
-	if b[1]>>4 == 0x0F {
-		order = order[:5]
-	}
-	digits := ""
-	for _, at := range order {
-		d := int(b[at/2] >> (4 * (at % 2)) & 0x0F)
-		if d >= len(wildDigits) || wildDigits[d] == '?' {
-			c.fail("network %X has a digit %X", b, d)
-			return
-		}
-		digits += string(wildDigits[d])
-	}
-	*p = digits[:3] + "-" + digits[3:]
-}
-
 // AreaName is a record of EF.OPL (TS 31.102, 4.2.59): the areas of a network that
 // have a name in EF.PNN.
 type AreaName struct {
-	PLMN string `json:"plmn"`     // D stands for any digit
-	From Hex    `json:"area_low"` // first location area or tracking area code
-	To   Hex    `json:"area_high"`
-	Name uint8  `json:"pnn_record"` // 0: the name is taken elsewhere
+	PLMN PLMN  `json:"plmn"`     // D stands for any digit
+	From Hex   `json:"area_low"` // first location area or tracking area code
+	To   Hex   `json:"area_high"`
+	Name uint8 `json:"pnn_record"` // 0: the name is taken elsewhere
 }
 
 func (v *AreaName) fields(c *coder) {
-	c.wildPLMN(&v.PLMN)
+	wildPLMN(c, &v.PLMN)
 	c.hex(&v.From, 2)
 	c.hex(&v.To, 2)
 	c.u8(&v.Name)
@@ -204,14 +197,14 @@ func (v *AreaName) fields(c *coder) {
 
 // AreaName5G is a record of EF.OPL5G (TS 31.102, 4.4.11.9).
 type AreaName5G struct {
-	PLMN string `json:"plmn"`    // D stands for any digit
-	From Hex    `json:"tac_low"` // first tracking area code
-	To   Hex    `json:"tac_high"`
-	Name uint8  `json:"pnn_record"` // 0: the name is taken elsewhere
+	PLMN PLMN  `json:"plmn"`    // D stands for any digit
+	From Hex   `json:"tac_low"` // first tracking area code
+	To   Hex   `json:"tac_high"`
+	Name uint8 `json:"pnn_record"` // 0: the name is taken elsewhere
 }
 
 func (v *AreaName5G) fields(c *coder) {
-	c.wildPLMN(&v.PLMN)
+	wildPLMN(c, &v.PLMN)
 	c.hex(&v.From, 3)
 	c.hex(&v.To, 3)
 	c.u8(&v.Name)

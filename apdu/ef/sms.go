@@ -5,9 +5,9 @@ import "fmt"
 // SMSParameters is a record of EF.SMSP (TS 31.102, 4.2.27).
 type SMSParameters struct {
 	Name Alpha `json:"name"`
-	// Absent are the parameters that the record does not have; their bytes are
+	// Present are the parameters that the record has. The bytes of the others are
 	// kept all the same.
-	Absent        []string `json:"absent"`
+	Present       []string `json:"present"`
 	Destination   *Number  `json:"destination,omitempty"`
 	ServiceCentre *Number  `json:"service_centre,omitempty"`
 	Protocol      uint8    `json:"protocol_identifier"`
@@ -20,8 +20,7 @@ const smsParameters = 28 // bytes behind the name
 
 func (v *SMSParameters) fields(c *coder) {
 	c.alpha(&v.Name, c.left()-smsParameters)
-	var absent = []string{"destination", "service_centre", "protocol_identifier", "data_coding_scheme", "validity_period"}
-	c.flags(&v.Absent, 1, absent...)
+	c.present(&v.Present, "destination", "service_centre", "protocol_identifier", "data_coding_scheme", "validity_period")
 	c.number(&v.Destination, inDigits)
 	c.number(&v.ServiceCentre, inBytes)
 	c.u8(&v.Protocol)
@@ -47,14 +46,14 @@ func (v *SMSParameters) ValidityMinutes() int {
 // SMSStatus is EF.SMSS (TS 31.102, 4.2.28).
 type SMSStatus struct {
 	LastReference uint8 `json:"last_message_reference"`
-	// Memory: bit 1 is 0 where the memory has been exceeded.
-	Memory []string `json:"memory"`
-	RFU    Hex      `json:"rfu,omitempty"`
+	// Flags: memory_exceeded where a message did not fit the card.
+	Flags []string `json:"flags"`
+	RFU   Hex      `json:"rfu,omitempty"`
 }
 
 func (v *SMSStatus) fields(c *coder) {
 	c.u8(&v.LastReference)
-	c.flags(&v.Memory, 1, "capacity_not_exceeded")
+	c.present(&v.Flags, "memory_exceeded")
 	c.rest(&v.RFU)
 }
 

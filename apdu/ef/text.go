@@ -146,7 +146,7 @@ func decodeAlpha(b []byte) Alpha {
 			return a
 		}
 	}
-	return Alpha{Raw: bytes.Clone(bytes.TrimRight(b, "\xFF"))}
+	return Alpha{Raw: bytes.Clone(used(b))}
 }
 
 func (a Alpha) encode() ([]byte, error) {
@@ -223,13 +223,13 @@ func alphaText(b []byte) string {
 	case len(b) >= 4 && b[0] == ucs2Base:
 		return basedText(b[4:], int(b[1]), binary.BigEndian.Uint16(b[2:]))
 	}
-	text, _ := gsmDecode(bytes.TrimRight(b, "\xFF"))
+	text, _ := gsmDecode(used(b))
 	return text
 }
 
 func plainText(b []byte) string {
 	units := []uint16{}
-	for ; len(b) >= 2 && !(b[0] == 0xFF && b[1] == 0xFF); b = b[2:] {
+	for ; len(b) >= 2 && (b[0] != 0xFF || b[1] != 0xFF); b = b[2:] {
 		units = append(units, binary.BigEndian.Uint16(b))
 	}
 	return string(utf16.Decode(units))
