@@ -148,7 +148,7 @@ func callFiles() []File {
 	uri := func() content { return &NumberURI{} }
 	return []File{
 		{Name: "EF.ACMmax", Dir: DirUSIM, FID: 0x6F37, Structure: Transparent, Clause: "TS 31.102, 4.2.7", ones: true, new: meter},
-		{Name: "EF.ACM", Dir: DirUSIM, FID: 0x6F39, Structure: Cyclic, Clause: "TS 31.102, 4.2.9", ones: true, new: meter},
+		{Name: "EF.ACM", Dir: DirUSIM, FID: 0x6F39, SFI: 0x1C, Structure: Cyclic, Clause: "TS 31.102, 4.2.9", ones: true, new: meter},
 		{Name: "EF.ECC", Dir: DirUSIM, FID: usim.EFECC, SFI: usim.SFIECC, Structure: LinearFixed, Clause: "TS 31.102, 4.2.21", new: func() content { return &EmergencyCode{} }},
 		{Name: "EF.ICT", Dir: DirUSIM, FID: 0x6F82, Structure: Cyclic, Clause: "TS 31.102, 4.2.35", ones: true, new: timer},
 		{Name: "EF.OCT", Dir: DirUSIM, FID: 0x6F83, Structure: Cyclic, Clause: "TS 31.102, 4.2.36", ones: true, new: timer},

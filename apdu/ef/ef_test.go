@@ -169,7 +169,7 @@ func TestRefusedContent(t *testing.T) {
 		{"MF/EF.ICCID", "98881201000040031a", "too short"},
 		{"MF/EF.ICCID", "988812010000400310a0", "bad BCD"},
 		{"MF/EF.DIR", "61044f02a0", "bad length"},
-		{"MF/EF.DIR", "61054f01a05001ff", "no UTF-8"},
+		{"MF/EF.DIR", "61064f01a05001ff", "no UTF-8"},
 		{"MF/EF.PL", "6e0a", "no letter"},
 		{"MF/EF.PL", "656e6f", "half a language"},
 		{"MF/EF.ARR", "800101", "no condition"},
@@ -179,6 +179,7 @@ func TestRefusedContent(t *testing.T) {
 		{"ADF.USIM/EF.ACC", "00", "too short"},
 		{"ADF.USIM/EF.AD", "00000004", "MNC of 4 digits"},
 		{"ADF.USIM/EF.AD", "000000", "too short"},
+		{"ADF.USIM/EF.EST", strings.Repeat("00", 32) + "01", "service 257"},
 		{"ADF.USIM/EF.IPS", "4f4b01", "too short"},
 		{"ADF.USIM/EF.IPS", "ff4b0101", "no UTF-8"},
 		{"ADF.USIM/EF.IPD", "8002f153", "digit behind the end"},
@@ -265,8 +266,12 @@ func TestRefusedDocuments(t *testing.T) {
 		{"ADF.USIM/EF.IMSI", `{"imsi":"001010123456789"} {}`, 9},
 		{"ADF.USIM/EF.ACC", `{"classes":[10]}`, 2},
 		{"ADF.USIM/EF.ACC", `{"classes":[16]}`, 2},
-		{"ADF.USIM/EF.UST", `{"services":[9]}`, 1},
-		{"ADF.USIM/EF.UST", `{"services":[0]}`, 1},
+		{"ADF.USIM/EF.UST", `{"services":["9"]}`, 1},
+		{"ADF.USIM/EF.UST", `{"services":["0"]}`, 1},
+		{"ADF.USIM/EF.UST", `{"services":[1]}`, 1},
+		{"ADF.USIM/EF.UST", `{"services":["gsm_access"]}`, 17},
+		{"ADF.USIM/EF.UST", `{"services":["28 gsm_access"]}`, 17},
+		{"ADF.ISIM/EF.IST", `{"services":["27 gsm_access"]}`, 17},
 		{"ADF.USIM/EF.EST", `{"enabled":["dialling"]}`, 1},
 		{"ADF.USIM/EF.AD", `{"mode":"odd","facilities":[],"mnc_length":2}`, 4},
 		{"ADF.USIM/EF.AD", `{"mode":"normal","facilities":["bit_16"],"mnc_length":2}`, 4},
@@ -300,6 +305,8 @@ func TestRefusedDocuments(t *testing.T) {
 		{"ADF.USIM/EF.Keys", `{"ksi":7,"ck":"[redacted]","ik":"[redacted]"}`, 33},
 		{"ADF.USIM/EF.Keys", `{"ksi":7,"ck":"00","ik":"00"}`, 33},
 		{"ADF.USIM/EF.EPSNSC", `{"algorithms":{"ciphering":16,"integrity":0}}`, 54},
+		{"ADF.USIM/EF.MSK", `{"key_domain":"62f210","keys":[` + strings.Repeat(`{"msk_id":"00000000"},`, 255) + `{"msk_id":"00000000"}]}`, 3000},
+		{"ADF.USIM/EF.SPN", `{"display":[],"name":{"text":"` + strings.Repeat("М", 256) + `","coding":"82"}}`, 300},
 		{"ADF.USIM/EF.ACMmax", `{"units":16777216}`, 3},
 		{"ADF.USIM/EF.GBABP", `{"rand":"` + strings.Repeat("00", 255) + `","b_tid":"","key_lifetime":""}`, 300},
 		{"ADF.USIM/EF.GBANL", `{"naf_id":{"fqdn":"a","ua_protocol":"00"}}`, 20},
@@ -334,7 +341,8 @@ func TestPadding(t *testing.T) {
 		{"ADF.USIM/EF.FPLMN", `{"plmns":["262-01"]}`, "62f210ffffffffffff"},
 		{"ADF.USIM/EF.FPLMN", `{"plmns":[]}`, "ffffffffffffff"},
 		{"ADF.USIM/EF.PLMNwAcT", `{"entries":[{"plmn":"262-01","access":["ng_ran"]}]}`, "62f2100800ffffff0000"},
-		{"ADF.USIM/EF.UST", `{"services":[2]}`, "020000"},
+		{"ADF.USIM/EF.UST", `{"services":["2"]}`, "020000"},
+		{"ADF.USIM/EF.UST", `{"services":["27 gsm_access","26"]}`, "00000006"},
 		{"ADF.USIM/EF.SPN", `{"display":[],"name":"x"}`, "0078ffff"},
 		{"ADF.USIM/EF.SPN", "null", "ffffffff"},
 		{"ADF.ISIM/EF.IMPI", `{"impi":"a"}`, "800161ffff"},
@@ -420,8 +428,24 @@ func TestValidity(t *testing.T) {
 
 func TestServiceLookup(t *testing.T) {
 	t.Parallel()
-	s := &Services{Services: []int{2, 27}}
+	s := &Services{Services: []USIMService{2, 27}}
 	if !s.Has(27) || s.Has(28) {
 		t.Error("27 is available, 28 is not")
+	}
+	i := &ISIMServices{Services: []ISIMService{1}}
+	if !i.Has(1) || i.Has(2) {
+		t.Error("1 is available, 2 is not")
+	}
+	if n := len(usimServices()); n != 146 {
+		t.Errorf("%d services of the USIM have a place, want 146", n)
+	}
+	for n, want := range map[USIMService]string{
+		1: "1 local_phone_book", 26: "26", 27: "27 gsm_access", 38: "38 gsm_security_context", 68: "68 gba",
+		85: "85 eps_mobility_information", 102: "102 usat_application_pairing", 122: "122 5gs_mobility_information",
+		124: "124 subscription_privacy", 146: "146 snpn_network_identifier", 147: "147",
+	} {
+		if text, err := n.MarshalText(); err != nil || string(text) != want {
+			t.Errorf("%s, %v; want %s", text, err, want)
+		}
 	}
 }

@@ -110,7 +110,7 @@ type DisasterRoaming struct {
 	Present    []string `json:"present"`
 	Wait       Hex      `json:"roaming_wait_range"` // 2 bytes (TS 24.501, 9.11.3.84)
 	Return     Hex      `json:"return_wait_range"`
-	Applicable []string `json:"applicability"`
+	Applicable uint8    `json:"applicability"` // of the list of a visited network
 	// PLMNs is the list of networks for a disaster as it is, and what follows.
 	PLMNs Hex `json:"disaster_plmns,omitempty"`
 }
@@ -120,7 +120,7 @@ func (v *DisasterRoaming) fields(c *coder) {
 	c.present(&v.Present, "roaming_wait_range", "return_wait_range", "applicability", "disaster_plmns")
 	c.hex(&v.Wait, 2)
 	c.hex(&v.Return, 2)
-	c.flags(&v.Applicable, 1, "list_of_visited_network")
+	c.u8(&v.Applicable)
 	c.rest(&v.PLMNs)
 }
 

@@ -77,48 +77,6 @@ func (v *ISIMAdministrativeData) fields(c *coder) {
 	c.rest(&v.RFU)
 }
 
-// Services is EF.UST (TS 31.102, 4.2.8) and EF.IST (TS 31.103, 4.2.7): the numbers
-// of the services that are available, from 1.
-type Services struct {
-	Services []int `json:"services"`
-}
-
-// Has reports whether the service is available.
-func (v *Services) Has(service int) bool {
-	for _, s := range v.Services {
-		if s == service {
-			return true
-		}
-	}
-	return false
-}
-
-func (v *Services) fields(c *coder) { c.services(&v.Services) }
-
-// services is a table up to the end: bit 1 of byte 1 is service 1.
-func (c *coder) services(p *[]int) {
-	if c.writing {
-		b := make([]byte, c.left())
-		for _, s := range *p {
-			if s < 1 || s > 8*len(b) {
-				c.fail("service %d: a table of %d bytes has 1 to %d", s, len(b), 8*len(b))
-				return
-			}
-			b[(s-1)/8] |= 1 << ((s - 1) % 8)
-		}
-		c.put(b...)
-		return
-	}
-	*p = []int{}
-	for i, b := range c.take(len(c.in)) {
-		for bit := range 8 {
-			if b>>bit&1 != 0 {
-				*p = append(*p, 8*i+bit+1)
-			}
-		}
-	}
-}
-
 // enabledServices are those of EF.EST.
 var enabledServices = names{1: "fixed_dialling", 2: "barred_dialling", 3: "apn_control"}
 
@@ -134,7 +92,7 @@ func (v *Enabled) fields(c *coder) {
 			list = append(list, int(c.code(s, enabledServices)))
 		}
 	}
-	c.services(&list)
+	services(c, &list)
 	if c.writing {
 		return
 	}
@@ -164,7 +122,7 @@ func (v *SIMServices) fields(c *coder) {
 			bits = append(bits, 2*s)
 		}
 	}
-	c.services(&bits)
+	services(c, &bits)
 	if c.writing {
 		return
 	}
@@ -287,11 +245,10 @@ func identityFiles() []File {
 	imsi := func() content { return &IMSI{} }
 	acc := func() content { return &AccessClasses{} }
 	ad := func() content { return &AdministrativeData{} }
-	services := func() content { return &Services{} }
 	spn := func() content { return &ProviderName{} }
 	return []File{
 		{Name: "EF.IMSI", Dir: DirUSIM, FID: usim.EFIMSI, SFI: usim.SFIIMSI, Structure: Transparent, Clause: "TS 31.102, 4.2.2", new: imsi},
-		{Name: "EF.UST", Dir: DirUSIM, FID: usim.EFUST, SFI: usim.SFIUST, Structure: Transparent, Clause: "TS 31.102, 4.2.8", ones: true, new: services},
+		{Name: "EF.UST", Dir: DirUSIM, FID: usim.EFUST, SFI: usim.SFIUST, Structure: Transparent, Clause: "TS 31.102, 4.2.8", ones: true, new: func() content { return &Services{} }},
 		{Name: "EF.SPN", Dir: DirUSIM, FID: 0x6F46, Structure: Transparent, Clause: "TS 31.102, 4.2.12", new: spn},
 		{Name: "EF.ACC", Dir: DirUSIM, FID: usim.EFACC, SFI: usim.SFIACC, Structure: Transparent, Clause: "TS 31.102, 4.2.15", new: acc},
 		{Name: "EF.AD", Dir: DirUSIM, FID: usim.EFAD, SFI: usim.SFIAD, Structure: Transparent, Clause: "TS 31.102, 4.2.18", new: ad},
@@ -303,7 +260,7 @@ func identityFiles() []File {
 		{Name: "EF.IPD", Dir: DirUSIM, FID: 0x6FF2, Structure: LinearFixed, Clause: "TS 31.102, 4.2.102", new: func() content { return &PairingDevice{} }},
 		{Name: "EF.eAKA", Dir: DirUSIM, FID: 0x6F01, Structure: Transparent, Clause: "TS 31.102, 4.2.114", new: func() content { return &EnhancedAKA{} }},
 		{Name: "EF.AD", Dir: DirISIM, FID: usim.EFAD, SFI: usim.SFIAD, Structure: Transparent, Clause: "TS 31.103, 4.2.5", new: func() content { return &ISIMAdministrativeData{} }},
-		{Name: "EF.IST", Dir: DirISIM, FID: 0x6F07, SFI: 0x07, Structure: Transparent, Clause: "TS 31.103, 4.2.7", ones: true, new: services},
+		{Name: "EF.IST", Dir: DirISIM, FID: 0x6F07, SFI: 0x07, Structure: Transparent, Clause: "TS 31.103, 4.2.7", ones: true, new: func() content { return &ISIMServices{} }},
 		{Name: "EF.IMSI", Dir: DirGSM, FID: usim.EFIMSI, Structure: Transparent, Clause: "TS 51.011, 10.3.2", new: imsi},
 		{Name: "EF.SST", Dir: DirGSM, FID: 0x6F38, Structure: Transparent, Clause: "TS 51.011, 10.3.7", ones: true, new: func() content { return &SIMServices{} }},
 		{Name: "EF.SPN", Dir: DirGSM, FID: 0x6F46, Structure: Transparent, Clause: "TS 51.011, 10.3.11", new: spn},

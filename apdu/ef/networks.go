@@ -12,10 +12,9 @@ import (
 // no network are "0xffff00". In EF.OPL and EF.OPL5G, D stands for any digit.
 type PLMN string
 
-const (
-	noPLMN    PLMN = "none"
-	plmnBytes      = 3
-)
+const plmnBytes = 3
+
+const noPLMN PLMN = "none"
 
 // plmn is a network in 3 bytes (TS 24.008, 10.5.1.3).
 func plmn(c *coder, p *PLMN) {
@@ -254,7 +253,7 @@ func networkFiles() []File {
 		{Name: "EF.HPLMNwAcT", Dir: DirUSIM, FID: 0x6F62, SFI: 0x13, Structure: Transparent, Clause: "TS 31.102, 4.2.54", new: selectors},
 		{Name: "EF.PNN", Dir: DirUSIM, FID: 0x6FC5, SFI: 0x19, Structure: LinearFixed, Clause: "TS 31.102, 4.2.58", new: func() content { return &NetworkNames{} }},
 		{Name: "EF.OPL", Dir: DirUSIM, FID: 0x6FC6, SFI: 0x1A, Structure: LinearFixed, Clause: "TS 31.102, 4.2.59", new: func() content { return &AreaName{} }},
-		{Name: "EF.SPDI", Dir: DirUSIM, FID: 0x6FCD, Structure: Transparent, Clause: "TS 31.102, 4.2.66", new: func() content { return &DisplayedAsHome{} }},
+		{Name: "EF.SPDI", Dir: DirUSIM, FID: 0x6FCD, SFI: 0x1B, Structure: Transparent, Clause: "TS 31.102, 4.2.66", new: func() content { return &DisplayedAsHome{} }},
 		{Name: "EF.EHPLMN", Dir: DirUSIM, FID: 0x6FD9, SFI: 0x1D, Structure: Transparent, Clause: "TS 31.102, 4.2.84", ones: true, new: list},
 		{Name: "EF.EHPLMNPI", Dir: DirUSIM, FID: 0x6FDB, Structure: Transparent, Clause: "TS 31.102, 4.2.85", new: func() content { return &HomeDisplay{} }},
 		{Name: "EF.LRPLMNSI", Dir: DirUSIM, FID: 0x6FDC, Structure: Transparent, Clause: "TS 31.102, 4.2.86", new: func() content { return &LastNetwork{} }},
