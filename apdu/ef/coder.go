@@ -36,14 +36,11 @@ func (c *coder) fail(format string, args ...any) {
 	}
 }
 
-// left is the number of bytes behind those of the fields so far, 0 or more; where
-// an open object is being written, 0.
+// left is the number of bytes of a file or record behind those of the fields so
+// far, 0 or more.
 func (c *coder) left() int {
-	switch {
-	case !c.writing:
+	if !c.writing {
 		return len(c.in)
-	case c.size == open:
-		return 0
 	}
 	return max(c.size-len(c.out), 0)
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mcim/apdu/usim"
 )
 
 // vector is the content of files, as bytes and as a document.
@@ -227,6 +229,10 @@ func TestRefusedContent(t *testing.T) {
 		{"ADF.USIM/EF.SMS", "01039121ff00", "longer than its digits"},
 		{"ADF.USIM/EF.CBMI", "003200", "half an identifier"},
 		{"ADF.USIM/EF.CBMIR", "1100", "half a range"},
+		{"ADF.USIM/EF.ACL", "01dd0100", "empty label"},
+		{"ADF.USIM/EF.ACL", "01dd03036162", "bad length of a label"},
+		{"ADF.USIM/EF.ACL", "01dd020161dd0402612e62", "a dot in a label"},
+		{"ADF.USIM/EF.ACL", "01de020161", "wrong tag"},
 		{"ADF.USIM/EF.GBABP", "100011", "bad length"},
 		{"ADF.USIM/EF.GBANL", "800401020304", "no room for the protocol"},
 		{"ADF.USIM/EF.MSK", "62f2100200000001", "fewer keys than it says"},
@@ -263,7 +269,6 @@ func TestRefusedDocuments(t *testing.T) {
 		{"ADF.USIM/EF.IMSI", `{"imsi":"001010123456789"}`, 0},
 		{"ADF.USIM/EF.IMSI", `{"imsi":"001010123456789","imei":""}`, 9},
 		{"ADF.USIM/EF.IMSI", `{"imsi":1}`, 9},
-		{"ADF.USIM/EF.IMSI", `{"imsi":"001010123456789"} {}`, 9},
 		{"ADF.USIM/EF.ACC", `{"classes":[10]}`, 2},
 		{"ADF.USIM/EF.ACC", `{"classes":[16]}`, 2},
 		{"ADF.USIM/EF.UST", `{"services":["9"]}`, 1},
@@ -308,6 +313,7 @@ func TestRefusedDocuments(t *testing.T) {
 		{"ADF.USIM/EF.MSK", `{"key_domain":"62f210","keys":[` + strings.Repeat(`{"msk_id":"00000000"},`, 255) + `{"msk_id":"00000000"}]}`, 3000},
 		{"ADF.USIM/EF.SPN", `{"display":[],"name":{"text":"` + strings.Repeat("М", 256) + `","coding":"82"}}`, 300},
 		{"ADF.USIM/EF.ACMmax", `{"units":16777216}`, 3},
+		{"ADF.USIM/EF.ACL", `{"count":1,"apns":["a..b"]}`, 20},
 		{"ADF.USIM/EF.GBABP", `{"rand":"` + strings.Repeat("00", 255) + `","b_tid":"","key_lifetime":""}`, 300},
 		{"ADF.USIM/EF.GBANL", `{"naf_id":{"fqdn":"a","ua_protocol":"00"}}`, 20},
 		{"ADF.USIM/EF.IPS", `{"status":"OKO","device_record":1,"rfu":255}`, 5},
@@ -363,6 +369,11 @@ func TestPadding(t *testing.T) {
 	if b, err := f.Encode(func() {}, 3); !errors.Is(err, ErrContent) {
 		t.Errorf("a function: %x, %v", b, err)
 	}
+	for _, doc := range []string{"", "[]", `{"name":"a"} {}`, `{"name":"a"}}`, `{"name":"a"`, `"a"`} {
+		if v, err := f.Parse([]byte(doc)); !errors.Is(err, ErrContent) || v != nil {
+			t.Errorf("%s: %v, %v", doc, v, err)
+		}
+	}
 	if v, err := f.Parse([]byte(" null ")); v != nil || err != nil {
 		t.Errorf("null: %v, %v", v, err)
 	}
@@ -414,6 +425,40 @@ func TestKeysAreRedacted(t *testing.T) {
 	}
 	if k := NewKey([]byte{0xAB}); k.Len() != 1 || fmt.Sprint(k) != "[redacted]" {
 		t.Errorf("NewKey: %d bytes, prints %v", k.Len(), k)
+	}
+}
+
+// TestDefaults reads what package usim writes into the files of a subscription that
+// has not been used.
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	loci, err1 := usim.DefaultLOCI().Encode()
+	psloci, err2 := usim.DefaultPSLOCI().Encode()
+	epsloci, err3 := usim.DefaultEPSLOCI().Encode()
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	area := Area{PLMN: "none", Code: Hex{0xFF, 0xFE}}
+	for _, tt := range []struct {
+		path string
+		raw  []byte
+		want any
+	}{
+		{"ADF.USIM/EF.LOCI", loci, &LOCI{TMSI: filling(4), LAI: area, RFU: 0xFF, Status: "not_updated"}},
+		{"ADF.USIM/EF.PSLOCI", psloci, &PSLOCI{PTMSI: filling(4), Signature: filling(3), RAI: area, RAC: 0xFF, Status: "not_updated"}},
+		{"ADF.USIM/EF.EPSLOCI", epsloci, &EPSLOCI{TAI: area, Status: "not_updated"}},
+		{"ADF.USIM/EF.FPLMN", usim.Unused(12), &Networks{PLMNs: []PLMN{}}},
+		{"ADF.USIM/EF.EPSNSC", usim.Unused(54), nil},
+	} {
+		v, err := byPath(t, tt.path).Decode(tt.raw)
+		if err != nil || !reflect.DeepEqual(v, tt.want) {
+			t.Errorf("%s %x: %+v, %v", tt.path, tt.raw, v, err)
+		}
+	}
+	v, err := byPath(t, "ADF.USIM/EF.Keys").Decode(usim.DefaultKeys())
+	keys, ok := v.(*Keys)
+	if err != nil || !ok || keys.KSI != 7 || !filled(keys.CK.Reveal()) || !filled(keys.IK.Reveal()) {
+		t.Errorf("EF.Keys: %+v, %v", v, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"reflect"
 	"slices"
 	"strings"
@@ -89,7 +90,7 @@ func (f File) Path() string { return string(f.Dir) + "/" + f.Name }
 // Files are the files of the table, ordered by family.
 func Files() []File {
 	return slices.Concat(mfFiles(), identityFiles(), networkFiles(), locationFiles(), keyFiles(), dialFiles(), callFiles(),
-		smsFiles(), gbaFiles(), fivegFiles(), imsFiles())
+		smsFiles(), apnFiles(), gbaFiles(), fivegFiles(), imsFiles())
 }
 
 // Find gives the file of a directory by its identifier.
@@ -199,7 +200,7 @@ func (f File) parse(doc []byte) (content, error) {
 	if err := d.Decode(v); err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", f.Name, ErrContent, err)
 	}
-	if d.More() {
+	if _, err := d.Token(); err != io.EOF {
 		return nil, fmt.Errorf("%s: %w: more than one document", f.Name, ErrContent)
 	}
 	return v, nil
