@@ -306,7 +306,7 @@ func (r *Run) answerWith(ctx context.Context, old identity) error {
 	now := r.World.VNO.Attached(r.World.Machine.Role())
 	return r.World.Machine.Answer(wire.At(ctx, "P7.3"), now, func(random [16]byte) ([]byte, error) {
 		out, err := milenage.F2345(random)
-		return out.RES[:], err
+		return out.RES.Bytes(), err
 	})
 }
 

@@ -142,11 +142,11 @@ func (k Key) MarshalText() ([]byte, error) {
 // UnmarshalText reads hexadecimal digits of either case. The error does not repeat
 // them.
 func (k *Key) UnmarshalText(text []byte) error {
-	b, err := secret.FromHex(string(text))
+	b, err := hex.DecodeString(string(text))
 	if err != nil {
 		return fmt.Errorf("%w: a key is to be hexadecimal digits; is it redacted?", ErrContent)
 	}
-	*k = Key{Bytes: b, clear: true}
+	*k = Key{Bytes: secret.New(b), clear: true}
 	return nil
 }
 

@@ -89,7 +89,7 @@ func (u *inUICC) prove(ctx context.Context, by Content) (aka.SQN, error) {
 	}
 	var random [16]byte
 	_, _ = rand.Read(random[:]) // does not fail
-	v, err := milenage.Vector(random, 0, [2]byte{0x80, 0})
+	v, err := aka.NewVector(milenage, random, 0, [2]byte{0x80, 0})
 	if err != nil {
 		return 0, err
 	}
@@ -97,7 +97,7 @@ func (u *inUICC) prove(ctx context.Context, by Content) (aka.SQN, error) {
 	var sync *aka.SyncError
 	switch {
 	case errors.As(err, &sync):
-		return milenage.Resync(v.RAND, sync.AUTS)
+		return aka.Resync(milenage, v.RAND, sync.AUTS)
 	case err != nil:
 		return 0, err
 	case result.RES != v.XRES:
