@@ -17,9 +17,15 @@ func (g *Guard) right(ctx context.Context, f File, fcp uicc.FCP) string {
 	if rules == nil {
 		rules = g.arrRules(ctx, f, fcp.ARR)
 	}
+	return Right(rules, uicc.AccessUpdate)
+}
+
+// Right says in words what access rules ask for before an operation, as in
+// "PIN1 (01) or ADM1"; "unknown" where no rule names the operation.
+func Right(rules []uicc.AccessRule, op uicc.Access) string {
 	var words []string
 	for _, r := range rules {
-		if r.HeaderTag == 0 && r.Access&uicc.AccessUpdate != 0 {
+		if r.HeaderTag == 0 && r.Access&op != 0 {
 			words = append(words, conditionWords(uicc.Condition{Kind: uicc.Or, List: r.Conditions}))
 		}
 	}

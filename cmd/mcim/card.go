@@ -13,6 +13,8 @@ import (
 
 type cardCmd struct {
 	Info cardInfoCmd `cmd:"" help:"Tell all that a card says of itself, without writing and without spending a try."`
+	Dump cardDumpCmd `cmd:"" help:"Write the whole card as one JSON document."`
+	Diff cardDiffCmd `cmd:"" help:"Compare two dumps or cards, field by field."`
 }
 
 type cardInfoCmd struct {

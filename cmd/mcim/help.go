@@ -32,8 +32,8 @@ func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
 	return kong.DefaultHelpPrinter(options, ctx)
 }
 
-// usageLine is how a command is called, with the flags that it must have: those of
-// which one is enough stand as alternatives.
+// usageLine is how a command is called, with its arguments and the flags that it must
+// have: those of which one is enough stand as alternatives.
 func usageLine(app *kong.Application, node *kong.Node) string {
 	words := []string{app.Name}
 	if node.Type == kong.CommandNode {
@@ -47,6 +47,9 @@ func usageLine(app *kong.Application, node *kong.Node) string {
 		case f.Required:
 			words = append(words, f.Summary())
 		}
+	}
+	for _, p := range node.Positional {
+		words = append(words, p.Summary())
 	}
 	if len(either) > 0 {
 		words = append(words, "("+strings.Join(either, " | ")+")")

@@ -34,7 +34,11 @@ func TestHelp(t *testing.T) {
 			if code := run(t.Context(), append(strings.Fields(leaf.FullPath())[1:], "-h"), &out, &talk); code != exitPass || talk.Len() > 0 {
 				t.Errorf("exit code %d, %q", code, talk.String())
 			}
-			if !strings.Contains(out.String(), "\n"+leaf.Help+"\n\n"+leaf.Detail+"\n\nFlags:\n") {
+			next := "Flags"
+			if len(leaf.Positional) > 0 {
+				next = "Arguments"
+			}
+			if !strings.Contains(out.String(), "\n"+leaf.Help+"\n\n"+leaf.Detail+"\n\n"+next+":\n") {
 				t.Errorf("not as written:\n%s", out.String())
 			}
 			if strings.Count(out.String(), leaf.Help) > 1 {
@@ -49,7 +53,7 @@ func TestHelp(t *testing.T) {
 			}
 			for _, line := range lines {
 				words := strings.Fields(strings.ReplaceAll(line, "'pcsc:ACS ACR39U'", "pcsc:ACS"))
-				if parsed, err := newParser(t).Parse(words[1:]); err != nil || "mcim "+parsed.Command() != leaf.FullPath() {
+				if parsed, err := newParser(t).Parse(words[1:]); err != nil || parsed.Selected() == nil || parsed.Selected().FullPath() != leaf.FullPath() {
 					t.Errorf("%s: %v", line, err)
 				}
 			}
@@ -140,6 +144,9 @@ func TestJSONErrors(t *testing.T) {
 		{"card info --json --nonsense", exitUsage, false},
 		{"card info --json --card usb:0", exitUsage, false},
 		{"card info --json --card emul:" + dir + "/none", exitUsage, false},
+		{"card dump --json --card usb:0", exitUsage, false},
+		{"card dump --json --card emul:usim --pin-file " + dir + "/none", exitUsage, false},
+		{"card diff --json emul:usim " + dir + "/none", exitUsage, false},
 		{"doctor --json --tpm usb:0", exitUsage, false},
 		{"demo --json --attack magic", exitUsage, false},
 		{"demo --json --out /proc/none", exitUsage, false},

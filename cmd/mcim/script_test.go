@@ -333,7 +333,7 @@ func codeCommand(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range []string{"stdout", "stderr"} {
 		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(ts.ReadFile(name)), 0o600))
 	}
-	if slices.Contains(args, "--json") || slices.Contains(args, "--dry-run") {
+	if slices.Contains(args, "--json") || slices.Contains(args, "--dry-run") || slices.Contains(args, "dump") { // documents
 		return
 	}
 	for _, line := range tooWide(ts.ReadFile("stdout")) {

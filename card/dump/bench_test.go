@@ -1,0 +1,57 @@
+package dump
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"mcim/card/device"
+	"mcim/card/pcsc"
+)
+
+// BenchmarkDump reads the software UICC behind pcscd, by turns with bare
+// Transmits of one SELECT, as many as the dump has APDUs, and gives the ratio of
+// the medians, which is to be 1.3 at most.
+func BenchmarkDump(b *testing.B) {
+	uicc, _ := newCard(b)
+	played, err := device.PlayPrivate(b.Context(), "", uicc)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer played.Close()
+	b.Setenv("PCSCLITE_CSOCK_NAME", played.Socket)
+	c, err := pcsc.Open(b.Context(), "0", pcsc.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	o := pin(b, "1234")
+	apdus := read(b, c, o).APDUs
+	var dumps, bare []float64
+	for b.Loop() {
+		dumps = append(dumps, seconds(func() { read(b, c, o) }))
+		bare = append(bare, seconds(func() {
+			for range apdus {
+				if _, err := c.Transmit(b.Context(), []byte{0x00, 0xA4, 0x00, 0x04, 0x02, 0x3F, 0x00}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}))
+	}
+	b.ReportMetric(float64(apdus), "APDUs")
+	b.ReportMetric(median(dumps)*1e3, "ms/dump")
+	b.ReportMetric(median(bare)*1e6/float64(apdus), "us/bare_APDU")
+	b.ReportMetric(median(dumps)/median(bare), "ratio_to_bare(<=1.3)")
+	b.ReportMetric(0, "ns/op") // of two turns, which nobody asks for
+}
+
+func seconds(f func()) float64 {
+	start := time.Now()
+	f()
+	return time.Since(start).Seconds()
+}
+
+func median(x []float64) float64 {
+	slices.Sort(x)
+	return x[len(x)/2]
+}

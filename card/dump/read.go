@@ -1,0 +1,252 @@
+package dump
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"mcim/apdu"
+	"mcim/apdu/ef"
+	"mcim/apdu/secret"
+	"mcim/apdu/uicc"
+	"mcim/apdu/usim"
+	"mcim/card"
+)
+
+// ErrNoFiles is returned for a card that has no MF, in class 00 and A0.
+var ErrNoFiles = errors.New("neither a UICC nor a SIM of class A0: it has no MF")
+
+// Options of Read; the zero value reads what needs no PIN.
+type Options struct {
+	// PIN1 is the PIN to verify first, 8 bytes (uicc.PadPIN); where the card says
+	// that the universal PIN stands in for it, it is taken for that one. It is not
+	// sent where the card says that PIN1 is disabled.
+	PIN1 secret.Bytes
+	// Session are the settings of the transport.
+	Session card.Options
+}
+
+// Read resets the card and reads it. What it refuses, or gives damaged, is an
+// error in its place of the document. A card that falls silent is reset and asked
+// for the same file again, once. The error is that of a card that is gone or
+// falls silent again and again, a *card.PINError or *card.RefusalError where PIN1
+// could not be verified, or ErrNoFiles; the document is then empty.
+func Read(ctx context.Context, c card.Card, o Options) (Document, error) {
+	start := time.Now()
+	counted := &counter{Card: c}
+	r := &reader{session: card.NewSession(counted, o.Session), pin: o.PIN1, table: table(), doc: Document{Files: []File{}}}
+	err := r.run(ctx)
+	r.doc.APDUs = counted.sent
+	r.doc.Seconds = math.Round(time.Since(start).Seconds()*1e6) / 1e6
+	if err != nil {
+		return Document{}, err
+	}
+	return r.doc, nil
+}
+
+// counter counts commands.
+type counter struct {
+	card.Card
+	sent int
+}
+
+// Transmit implements card.Card.
+func (c *counter) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	c.sent++
+	return c.Card.Transmit(ctx, command)
+}
+
+// reader is a card that is being read.
+type reader struct {
+	session  *card.Session
+	guard    *card.Guard
+	pin      secret.Bytes
+	ref      byte // key reference of pin
+	verified bool
+	gsm      bool // the card knows class A0 only
+	table    map[ef.Dir]*folder
+	path     []*place // from the MF to the current directory
+	apps     [][]byte // AIDs in EF.DIR
+	faults   int
+	doc      Document
+}
+
+// place is a directory that was selected.
+type place struct {
+	path      string
+	selecting apdu.Command
+	pins      *uicc.PINStatus
+	rules     map[uint16][][]uicc.AccessRule // of each EF.ARR by record; nil where one cannot be read
+}
+
+func (r *reader) run(ctx context.Context) error {
+	atr, err := r.session.Reset(ctx)
+	if err != nil {
+		return err
+	}
+	r.doc.ATR = hex.EncodeToString(atr)
+	r.guard = card.NewGuard(r.session, card.GuardConfig{ATR: append([]byte{}, atr...)})
+	mf := r.table[ef.DirMF]
+	if err := r.master(ctx, mf); err != nil {
+		return err
+	}
+	if err := r.verify(ctx); err != nil {
+		return err
+	}
+	if err := r.contents(ctx, mf, nil); err != nil {
+		return err
+	}
+	if r.gsm {
+		return nil
+	}
+	if len(r.apps) == 0 { // no EF.DIR to go by
+		r.apps = [][]byte{usim.AIDPrefix(), aidISIM()}
+	}
+	seen := map[ef.Dir]int{}
+	for _, aid := range r.apps {
+		if err := r.application(ctx, aid, seen); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// master selects the MF, in class A0 where the card does not know class 00.
+func (r *reader) master(ctx context.Context, mf *folder) error {
+	h, why, err := r.selected(ctx, r.byFID(mf.fid))
+	if why != nil {
+		r.gsm = true
+		h, why, err = r.selected(ctx, r.byFID(mf.fid))
+	}
+	switch {
+	case err != nil:
+		return err
+	case why != nil:
+		return fmt.Errorf("%w: %w", ErrNoFiles, why)
+	}
+	r.doc.Files = append(r.doc.Files, directory("MF", mf, h))
+	r.path = []*place{{path: "MF", selecting: r.byFID(mf.fid), pins: h.pins}}
+	return nil
+}
+
+// verify verifies the PIN that was given, unless PIN1 is disabled.
+func (r *reader) verify(ctx context.Context) error {
+	if r.pin.Len() == 0 {
+		return nil
+	}
+	r.ref = uicc.RefPIN1
+	if pins := r.path[0].pins; pins != nil {
+		r.ref = pinOf(pins)
+		if enabled, known := pins.Enabled(r.ref); known && !enabled {
+			return nil
+		}
+	}
+	if err := r.guard.Verify(ctx, r.ref, r.pin); err != nil {
+		return err
+	}
+	r.verified = true
+	return nil
+}
+
+// pinOf is the key reference of PIN1: the first of 01 to 08 that the MF names, or
+// that of the universal PIN where it stands in for it.
+func pinOf(pins *uicc.PINStatus) byte {
+	if pins.Replaced() {
+		return uicc.RefUniversalPIN
+	}
+	for _, k := range pins.Keys {
+		if k.Ref >= uicc.RefPIN1 && k.Ref <= lastPIN1 {
+			return k.Ref
+		}
+	}
+	return uicc.RefPIN1
+}
+
+const lastPIN1 = 0x08 // key reference of the PIN of the last application (TS 102 221, table 9.3)
+
+// contents reads the files of the current directory, then the directories below.
+// One is a child of the current directory, or beside it, so that its identifier
+// is enough (TS 102 221, 8.4.1).
+func (r *reader) contents(ctx context.Context, d *folder, more []candidate) error {
+	for _, list := range [][]candidate{d.files, more} {
+		for _, c := range list {
+			if err := r.file(ctx, c); err != nil {
+				return err
+			}
+		}
+	}
+	here := r.path[len(r.path)-1]
+	for _, child := range d.below {
+		path := child.name
+		if len(r.path) > 1 {
+			path = here.path + "/" + child.name
+		}
+		if err := r.enter(ctx, child, path, r.byFID(child.fid), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// application reads the application with that AID. Of one that is in no
+// specification here, nothing is known that could be tried.
+func (r *reader) application(ctx context.Context, aid []byte, seen map[ef.Dir]int) error {
+	name := fmt.Sprintf("%x", aid)
+	dir := applicationDir(aid)
+	if dir == "" {
+		r.doc.Files = append(r.doc.Files, File{Path: "ADF." + name, Name: "ADF." + name, AID: name, Structure: structureDirectory,
+			Error: "no files of this application are known, so it was not selected"})
+		return nil
+	}
+	path := string(dir)
+	if seen[dir]++; seen[dir] > 1 {
+		path = fmt.Sprintf("%s.%d", dir, seen[dir])
+	}
+	return r.enter(ctx, r.table[dir], path, uicc.SelectAID(aid).Command(), keyFiles(r.guard.Model(), aid, dir))
+}
+
+// enter selects a directory and reads what is in it and below, and what else may
+// be in it; where it is not on the card, there is nothing to tell.
+func (r *reader) enter(ctx context.Context, d *folder, path string, selecting apdu.Command, more []candidate) error {
+	var h header
+	var refusal error
+	why, lost := r.twice(ctx, func() (err error) {
+		h, refusal, err = r.selected(ctx, selecting)
+		return err
+	})
+	if lost != nil || absent(refusal) {
+		return lost
+	}
+	why = cmp.Or(why, refusal)
+	f := directory(path, d, h)
+	if why != nil {
+		f.Error = why.Error()
+	}
+	if d.fid == 0 {
+		f.AID = hex.EncodeToString(selecting.Data)
+	}
+	r.doc.Files = append(r.doc.Files, f)
+	if why != nil {
+		return nil
+	}
+	above := r.path
+	defer func() { r.path = above }()
+	base := above
+	if d.fid == 0 {
+		base = above[:1] // an application is below the MF
+	}
+	r.path = append(append([]*place{}, base...), &place{path: path, selecting: selecting, pins: h.pins})
+	return r.contents(ctx, d, more)
+}
+
+func directory(path string, d *folder, h header) File {
+	f := File{Path: path, Name: d.name, Structure: structureDirectory, FCP: h.shown}
+	if d.fid != 0 {
+		f.FID = fmt.Sprintf("%04x", d.fid)
+	}
+	return f
+}
