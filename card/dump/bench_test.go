@@ -4,30 +4,18 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"mcim/card/device"
-	"mcim/card/pcsc"
 )
 
 // BenchmarkDump reads the software UICC behind pcscd, by turns with bare
-// Transmits of one SELECT, as many as the dump has APDUs, and gives the ratio of
-// the medians, which is to be 1.3 at most.
+// Transmits of one SELECT, as many as the dump has APDUs, and gives the median of
+// the ratios of two turns, which is to be 1.3 at most: what else the machine does meets
+// both alike.
 func BenchmarkDump(b *testing.B) {
 	uicc, _ := newCard(b)
-	played, err := device.PlayPrivate(b.Context(), "", uicc)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer played.Close()
-	b.Setenv("PCSCLITE_CSOCK_NAME", played.Socket)
-	c, err := pcsc.Open(b.Context(), "0", pcsc.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
+	c := behindPCSCD(b, uicc)
 	o := pin(b, "1234")
 	apdus := read(b, c, o).APDUs
-	var dumps, bare []float64
+	var dumps, bare, ratios []float64
 	for b.Loop() {
 		dumps = append(dumps, seconds(func() { read(b, c, o) }))
 		bare = append(bare, seconds(func() {
@@ -37,11 +25,12 @@ func BenchmarkDump(b *testing.B) {
 				}
 			}
 		}))
+		ratios = append(ratios, dumps[len(dumps)-1]/bare[len(bare)-1])
 	}
 	b.ReportMetric(float64(apdus), "APDUs")
 	b.ReportMetric(median(dumps)*1e3, "ms/dump")
 	b.ReportMetric(median(bare)*1e6/float64(apdus), "us/bare_APDU")
-	b.ReportMetric(median(dumps)/median(bare), "ratio_to_bare(<=1.3)")
+	b.ReportMetric(median(ratios), "ratio_to_bare(<=1.3)")
 	b.ReportMetric(0, "ns/op") // of two turns, which nobody asks for
 }
 

@@ -8,11 +8,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -31,7 +34,39 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// labDir is the folder of the private pcscd: a process has one socket for good.
+var labDir string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "dump")
+	if err != nil {
+		log.Fatal(err)
+	}
+	labDir = dir
+	if err := pcsc.UseSocket(filepath.Join(dir, "pcscd.comm")); err != nil {
+		log.Fatal(err)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir)
+		os.Exit(code)
+	}))
+}
+
+// behindPCSCD puts a card into a reader and opens it there.
+func behindPCSCD(t testing.TB, c card.Card) card.Card {
+	t.Helper()
+	played, err := device.PlayPrivate(t.Context(), labDir, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(played.Close)
+	behind, err := pcsc.Open(t.Context(), "0", pcsc.Options{Wait: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = behind.Close() })
+	return behind
+}
 
 // newCard is a software UICC with a PIN1 of 1234 and an identity that is always
 // the same.
@@ -125,18 +160,7 @@ func TestRead(t *testing.T) {
 	c, p := newCard(t)
 	without, with := &tap{Card: c}, &tap{Card: c}
 	closed, opened := read(t, without, Options{}), read(t, with, pin(t, "1234"))
-	played, err := device.PlayPrivate(t.Context(), "", c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer played.Close()
-	t.Setenv("PCSCLITE_CSOCK_NAME", played.Socket)
-	behind, err := pcsc.Open(t.Context(), "0", pcsc.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = behind.Close() }()
-	far := &tap{Card: behind}
+	far := &tap{Card: behindPCSCD(t, c)}
 	if d := cmp.Diff(opened, read(t, far, pin(t, "1234")), same()); d != "" {
 		t.Errorf("behind pcscd: %s", d)
 	}
