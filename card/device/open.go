@@ -13,10 +13,11 @@ import (
 	"mcim/card/emul"
 	"mcim/card/model"
 	"mcim/card/pcsc"
+	"mcim/card/trace"
 )
 
 // ErrURI is returned for a card URI of no known form.
-var ErrURI = errors.New("not a card URI: use pcsc:INDEX, pcsc:NAME, emul:usim or emul:IMAGE")
+var ErrURI = errors.New("not a card URI: use pcsc:INDEX, pcsc:NAME, emul:usim, emul:IMAGE or replay:FILE")
 
 // presence is how long a card that was just put into a reader may take to be
 // seen; pcscd looks every 0.4 s.
@@ -32,6 +33,9 @@ type Card struct {
 	// Real says that the card may be a physical one: everything in a PC/SC reader
 	// is treated so.
 	Real bool
+	// Spare says that nothing can be lost on the card: it ends with the process, or
+	// is a recording.
+	Spare bool
 }
 
 // Check tells whether uri has a known form, without opening anything; ErrURI if
@@ -45,15 +49,15 @@ func Check(uri string) error {
 func split(uri string) (scheme, name string, err error) {
 	scheme, name, _ = strings.Cut(uri, ":")
 	name = strings.Trim(name, `"`)
-	if name == "" || scheme != "pcsc" && scheme != "emul" {
+	if name == "" || scheme != "pcsc" && scheme != "emul" && scheme != "replay" {
 		return "", "", fmt.Errorf("%q: %w", uri, ErrURI)
 	}
 	return scheme, name, nil
 }
 
 // Open opens the card that uri names; deadline bounds each call to a reader, 0
-// is that of package pcsc. Errors are ErrURI, those of pcsc.Open, and those of
-// emul.Open.
+// is that of package pcsc. Errors are ErrURI, those of pcsc.Open, of emul.Open and of
+// trace.OpenCassette.
 func Open(ctx context.Context, uri string, deadline time.Duration) (*Card, error) {
 	scheme, name, err := split(uri)
 	switch {
@@ -61,6 +65,8 @@ func Open(ctx context.Context, uri string, deadline time.Duration) (*Card, error
 		return nil, err
 	case scheme == "pcsc":
 		return openReader(ctx, uri, name, deadline)
+	case scheme == "replay":
+		return openRecording(uri, name)
 	default:
 		return openEmulated(uri, name)
 	}
@@ -74,24 +80,38 @@ func openReader(ctx context.Context, uri, name string, deadline time.Duration) (
 	return &Card{Card: c, URI: uri, Reader: c.Reader(), Driver: c.Driver(ctx), Protocol: c.Protocol(), Real: true}, nil
 }
 
-// openEmulated takes name for a model before it takes it for a file; write
-// ./usim for a file of that name.
-func openEmulated(uri, name string) (*Card, error) {
-	c, err := emulated(uri, name)
+func openRecording(uri, name string) (*Card, error) {
+	c, err := trace.OpenCassette(name)
 	if err != nil {
 		return nil, err
 	}
-	return &Card{Card: c, URI: uri}, nil
+	return &Card{Card: c, URI: uri, Spare: true}, nil
 }
 
-func emulated(uri, name string) (*emul.Card, error) {
-	if _, err := model.ByName(name); err == nil {
-		p, err := emul.RandomProfile(name)
-		if err != nil {
-			return nil, err
-		}
-		return emul.New(p)
+// openEmulated takes name for a model before it takes it for a file; write
+// ./usim for a file of that name.
+func openEmulated(uri, name string) (*Card, error) {
+	_, err := model.ByName(name)
+	open, spare := openImage, err == nil
+	if spare {
+		open = freshCard
 	}
+	c, err := open(uri, name)
+	if err != nil {
+		return nil, err
+	}
+	return &Card{Card: c, URI: uri, Spare: spare}, nil
+}
+
+func freshCard(_, model string) (*emul.Card, error) {
+	p, err := emul.RandomProfile(model)
+	if err != nil {
+		return nil, err
+	}
+	return emul.New(p)
+}
+
+func openImage(uri, name string) (*emul.Card, error) {
 	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%q: neither a card model nor a card image: %w", uri, ErrURI)
 	}

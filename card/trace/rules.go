@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"mcim/apdu"
+	"mcim/apdu/ef"
 	"mcim/apdu/uicc"
 	"mcim/apdu/usim"
 	"mcim/card"
@@ -44,6 +45,7 @@ const (
 // selected on each logical channel.
 type rules struct {
 	sensitive []uint16
+	sfis      []byte // of the sensitive files
 	channels  map[int]*channel
 }
 
@@ -55,7 +57,16 @@ type channel struct {
 }
 
 func newRules(sensitive []uint16) *rules {
-	return &rules{sensitive: sensitive, channels: map[int]*channel{}}
+	r := &rules{sensitive: sensitive, channels: map[int]*channel{}}
+	for _, fid := range sensitive {
+		r.sfis = append(r.sfis, byte(fid&0x1F))
+	}
+	for _, f := range ef.Files() {
+		if f.SFI != 0 && slices.Contains(sensitive, f.FID) {
+			r.sfis = append(r.sfis, f.SFI)
+		}
+	}
+	return r
 }
 
 // reset is what a reset of the card does.
@@ -139,11 +150,10 @@ func sfi(command []byte) (byte, bool) {
 	}
 }
 
-// sensitiveSFI takes the SFI for what it is by default, the last five bits of
-// the file identifier (TS 102 221, 11.1.1.4.8).
-func (r *rules) sensitiveSFI(s byte) bool {
-	return slices.ContainsFunc(r.sensitive, func(fid uint16) bool { return byte(fid&0x1F) == s })
-}
+// sensitiveSFI takes the SFI for what the specification of the file says, and for
+// what it is by default, the last five bits of the file identifier (TS 102 221,
+// 11.1.1.4.8).
+func (r *rules) sensitiveSFI(s byte) bool { return slices.Contains(r.sfis, s) }
 
 // follow keeps track of the current file.
 func (r *rules) follow(c *channel, command, response []byte) {

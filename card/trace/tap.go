@@ -1,11 +1,13 @@
 package trace
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"time"
 
 	"mcim/apdu"
+	"mcim/apdu/secret"
 	"mcim/apdu/uicc"
 	"mcim/card"
 )
@@ -18,12 +20,28 @@ type Exchange struct {
 	Duration   time.Duration
 	InCommand  []Range // what was taken out of Command
 	InResponse []Range // and of Response
-	Err        error
+	// Secrets are what was taken out of Command, one for each range, for a sink
+	// that keeps their hashes. A recording that was read has none.
+	Secrets []secret.Bytes
+	Err     error
+}
+
+// Reset is a cold reset of a card.
+type Reset struct {
+	Time     time.Time
+	ATR      []byte // empty where none came, then Err says why
+	Duration time.Duration
+	Err      error
 }
 
 // Sink takes exchanges. Writer and Pcap are sinks.
 type Sink interface {
 	WriteAPDU(Exchange) error
+}
+
+// ResetSink is a Sink that takes resets, too. Writer is one.
+type ResetSink interface {
+	WriteReset(Reset) error
 }
 
 // Options say what a Tap takes out. The zero value takes out what the standard
@@ -35,6 +53,10 @@ type Options struct {
 	// of the model "usim"): what is written to and read from them is taken out.
 	// One with an SFI has to have that of its identifier.
 	Sensitive []uint16
+	// KeepTestKeys leaves the keys in the answers: for a recording of a test card
+	// that has to answer AUTHENTICATE when it is replayed. What Redactor has is
+	// taken out all the same.
+	KeepTestKeys bool
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -65,7 +87,13 @@ func (t *tap) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	response, err := t.card.Transmit(ctx, command)
 	e := Exchange{Time: start, Duration: t.o.Now().Sub(start), Err: err}
 	inCommand, inResponse := t.rules.apply(command, response)
+	if t.o.KeepTestKeys {
+		inResponse = nil
+	}
 	e.InCommand = merge(append(inCommand, t.o.Redactor.Ranges(command)...))
+	for _, r := range e.InCommand {
+		e.Secrets = append(e.Secrets, secret.New(command[r.From:r.To]))
+	}
 	e.InResponse = merge(append(inResponse, t.o.Redactor.Ranges(response)...))
 	e.Command, e.Response = redacted(command, e.InCommand), redacted(response, e.InResponse)
 	for _, s := range t.sinks {
@@ -77,7 +105,15 @@ func (t *tap) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 // Reset implements card.Card.
 func (t *tap) Reset(ctx context.Context) ([]byte, error) {
 	t.rules.reset()
-	return t.card.Reset(ctx)
+	start := t.o.Now()
+	atr, err := t.card.Reset(ctx)
+	r := Reset{Time: start, ATR: bytes.Clone(atr), Duration: t.o.Now().Sub(start), Err: err}
+	for _, s := range t.sinks {
+		if taking, ok := s.(ResetSink); ok {
+			_ = taking.WriteReset(r) // see Tap
+		}
+	}
+	return atr, err
 }
 
 // Close implements card.Card.
@@ -89,16 +125,8 @@ func name(command []byte) string {
 	if err != nil {
 		return "malformed command"
 	}
-	switch c.INS {
-	case uicc.INSSelect:
+	if c.INS == uicc.INSSelect {
 		return fmt.Sprintf("%s %X", card.CommandName(c), c.Data)
-	case insChangePIN:
-		return "CHANGE PIN"
-	case insDisablePIN:
-		return "DISABLE PIN"
-	case insEnablePIN:
-		return "ENABLE PIN"
-	default:
-		return card.CommandName(c)
 	}
+	return card.CommandName(c)
 }

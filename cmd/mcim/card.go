@@ -8,6 +8,7 @@ import (
 
 	"mcim/card/device"
 	"mcim/card/emul"
+	"mcim/card/trace"
 	"mcim/hwtest"
 )
 
@@ -15,10 +16,11 @@ type cardCmd struct {
 	Info cardInfoCmd `cmd:"" help:"Tell all that a card says of itself, without writing and without spending a try."`
 	Dump cardDumpCmd `cmd:"" help:"Write the whole card as one JSON document."`
 	Diff cardDiffCmd `cmd:"" help:"Compare two dumps or cards, field by field."`
+	APDU cardAPDUCmd `cmd:"" name:"apdu" help:"Send raw APDUs and explain the answers."`
 }
 
 type cardInfoCmd struct {
-	Card string `help:"Card to read: pcsc:INDEX, pcsc:NAME, emul:usim or emul:IMAGE." placeholder:"URI" default:"pcsc:0"`
+	Card string `help:"Card to read: pcsc:INDEX, pcsc:NAME, emul:usim, emul:IMAGE or replay:FILE." placeholder:"URI" default:"pcsc:0"`
 }
 
 // Help is the long help text.
@@ -49,8 +51,10 @@ func (c *cardInfoCmd) Run(con console, ctx *contextHolder) error {
 func imageError(err error) error {
 	var other *emul.ICCIDError
 	var profile *emul.ProfileError
+	var recording *trace.FileError
 	switch {
-	case errors.As(err, &other), errors.As(err, &profile), errors.Is(err, emul.ErrImageVersion), errors.Is(err, emul.ErrImageKey):
+	case errors.As(err, &other), errors.As(err, &profile), errors.As(err, &recording),
+		errors.Is(err, emul.ErrImageVersion), errors.Is(err, emul.ErrImageKey):
 		return usage(err)
 	case errors.Is(err, emul.ErrImageDamaged):
 		return usage(fmt.Errorf("%w; put a copy of it back, or remove it to start anew from a profile", err))

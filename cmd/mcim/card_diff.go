@@ -17,7 +17,7 @@ import (
 )
 
 type cardDiffCmd struct {
-	A        string `arg:"" help:"A dump, or the URI of a card: pcsc:INDEX, pcsc:NAME, emul:usim or emul:IMAGE."`
+	A        string `arg:"" help:"A dump, or the URI of a card: pcsc:INDEX, pcsc:NAME, emul:usim, emul:IMAGE or replay:FILE."`
 	B        string `arg:"" help:"What to compare it with, likewise."`
 	PINFile  string `name:"pin-file" help:"File whose first line is PIN1 of card A." placeholder:"FILE"`
 	PINFileB string `name:"pin-file-b" help:"File whose first line is PIN1 of card B." placeholder:"FILE"`

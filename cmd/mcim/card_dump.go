@@ -16,7 +16,7 @@ import (
 )
 
 type cardDumpCmd struct {
-	Card    string `help:"Card to read: pcsc:INDEX, pcsc:NAME, emul:usim or emul:IMAGE." placeholder:"URI" default:"pcsc:0"`
+	Card    string `help:"Card to read: pcsc:INDEX, pcsc:NAME, emul:usim, emul:IMAGE or replay:FILE." placeholder:"URI" default:"pcsc:0"`
 	PINFile string `name:"pin-file" help:"File whose first line is PIN1, for what needs it." placeholder:"FILE"`
 }
 

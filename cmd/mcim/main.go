@@ -37,7 +37,8 @@ type cli struct {
 	Lab     labCmd     `cmd:"" help:"Make, show and remove a lab."`
 	Doctor  doctorCmd  `cmd:"" help:"Check pcscd, permission, reader, card, swtpm and TPM, and name each fix."`
 	Readers readersCmd `cmd:"" help:"List the PC/SC readers and the cards in them."`
-	Card    cardCmd    `cmd:"" help:"Read a card."`
+	Card    cardCmd    `cmd:"" help:"Read a card, or send it raw APDUs."`
+	Trace   traceCmd   `cmd:"" help:"Show, explain and replay a trace."`
 	Emulate emulateCmd `cmd:"" help:"Play a software UICC into pcscd until interrupted."`
 	Version versionCmd `cmd:"" help:"Print the version of mcim and of what it stands on."`
 }

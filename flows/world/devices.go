@@ -15,7 +15,6 @@ import (
 
 	"github.com/google/go-tpm/tpm2"
 
-	"mcim/apdu/usim"
 	"mcim/card"
 	"mcim/card/device"
 	"mcim/card/emul"
@@ -355,13 +354,7 @@ type TPMSink interface {
 // the card's model says of key files, and the keys that the lab knows, is taken out
 // of what the sinks get.
 func (w *World) tapCard(c card.Card) card.Card {
-	sensitive := []uint16{usim.EFKeys, usim.EFKeysPS} // CK and IK
-	if models, err := model.All(); err == nil {
-		for _, m := range models {
-			sensitive = append(sensitive, m.KeyFile.FID, m.SQNFile.FID)
-		}
-	}
-	return bounded{trace.Tap(c, trace.Options{Sensitive: sensitive}, w.config.Sinks...), w.config.Spent}
+	return bounded{trace.Tap(c, trace.Options{Sensitive: trace.KeyFiles()}, w.config.Sinks...), w.config.Spent}
 }
 
 // tapTPM is the tap in front of the TPM.
