@@ -1,11 +1,13 @@
 package dump
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"mcim/apdu"
@@ -409,8 +411,9 @@ func (r *reader) remember(c candidate, records [][]byte) {
 		r.here().rules = map[uint16][][]uicc.AccessRule{c.FID: rules}
 	case c.Dir == ef.DirMF && c.FID == uicc.FIDEFDIR:
 		for _, b := range records {
-			if d, err := uicc.DecodeDirRecord(b); err == nil {
-				r.apps = append(r.apps, append([]byte{}, d.AID...))
+			d, err := uicc.DecodeDirRecord(b)
+			if known := func(aid []byte) bool { return bytes.Equal(aid, d.AID) }; err == nil && !slices.ContainsFunc(r.apps, known) {
+				r.apps = append(r.apps, bytes.Clone(d.AID))
 			}
 		}
 	}

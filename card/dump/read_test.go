@@ -165,7 +165,15 @@ func TestRead(t *testing.T) {
 		t.Errorf("behind pcscd: %s", d)
 	}
 
-	got := "without PIN1: " + counts(t, without.commands) + "with PIN1: " + counts(t, with.commands) + "behind pcscd: " + counts(t, far.commands)
+	o := pin(t, "1234")
+	o.Session.T0 = true
+	byT0 := &tap{Card: c}
+	if d := cmp.Diff(opened, read(t, byT0, o), same(), cmpopts.IgnoreFields(Document{}, "APDUs")); d != "" {
+		t.Errorf("over T=0: %s", d)
+	}
+
+	got := "without PIN1: " + counts(t, without.commands) + "with PIN1: " + counts(t, with.commands) + "behind pcscd: " + counts(t, far.commands) +
+		"over T=0: " + counts(t, byT0.commands)
 	const golden = "testdata/usim.golden"
 	if *update {
 		if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
@@ -513,6 +521,12 @@ func TestReadOddCards(t *testing.T) {
 			}
 			return answer
 		}, Options{}, "ADF.a0000000881002ff49ff0589", "no files of this application are known, so it was not selected"},
+		{"a second USIM", func(command, answer []byte) []byte {
+			if strings.HasPrefix(hex.EncodeToString(command), "00b20204") && len(answer) == 40 && answer[0] == 0xFF {
+				copy(answer, []byte{0x61, 0x0A, 0x4F, 0x08, 0xA0, 0x00, 0x00, 0x00, 0x87, 0x10, 0x02, 0xFF})
+			}
+			return answer
+		}, Options{}, "ADF.USIM.2/EF.IMSI", "not read: it needs PIN1 (01), not verified"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -581,5 +595,28 @@ func TestPINs(t *testing.T) {
 		if got := r.open(tt.ref); got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
 		}
+	}
+}
+
+// TestReadTwiceInDIR: an application that EF.DIR names twice is read once.
+func TestReadTwiceInDIR(t *testing.T) {
+	t.Parallel()
+	c, _ := newCard(t)
+	var first []byte
+	d := read(t, &tap{Card: c, change: func(command, answer []byte) []byte {
+		switch {
+		case command[1] != uicc.INSReadRecord || len(answer) != 40:
+		case command[2] == 1:
+			first = bytes.Clone(answer)
+		case first != nil:
+			return first
+		}
+		return answer
+	}}, Options{})
+	if f := find(t, d, "MF/EF.DIR"); len(f.Records) != 2 || f.Records[0] != f.Records[1] {
+		t.Errorf("%q", f.Records)
+	}
+	if slices.ContainsFunc(d.Files, func(f File) bool { return strings.HasPrefix(f.Path, "ADF.USIM.2") }) {
+		t.Error("read twice")
 	}
 }
