@@ -11,7 +11,9 @@ import (
 	"mcim/apdu"
 	"mcim/apdu/secret"
 	"mcim/apdu/uicc"
+	"mcim/apdu/usim"
 	"mcim/card"
+	"mcim/card/aka"
 )
 
 // Facts are what the suite has to know of the card under test.
@@ -30,6 +32,13 @@ type Facts struct {
 	Session card.Options
 	// NoChannels leaves out the cases about logical channels.
 	NoChannels bool
+	// Home is the card's home operator: the next vector over a RAND, as
+	// aka.Subscriber.Next. Without it, or without PIN1, the case about AUTHENTICATE is
+	// left out. It spends two sequence numbers.
+	Home func(rand [16]byte) (aka.Vector, error)
+	// Seed is that of everything random in the suite: with the same seed, two cards
+	// of the same state are sent the same bytes.
+	Seed uint64
 }
 
 // suite is one run; every case opens the card anew.
@@ -40,7 +49,7 @@ type suite struct {
 
 // TestCard is the suite that every card.Card has to pass. open gives the card
 // under test, powered and not yet used, each time it is called; the suite closes
-// it. It sends no command that changes a file.
+// it. It sends no command that writes a file.
 func TestCard(t *testing.T, open func(testing.TB) card.Card, facts Facts) {
 	s := suite{open, facts}
 	pin := facts.PIN1.Len() > 0
@@ -58,6 +67,7 @@ func TestCard(t *testing.T, open func(testing.TB) card.Card, facts Facts) {
 		{"every command gets an answer", true, s.answersEverything},
 		{"a PIN opens a file until reset", pin, s.pinUntilReset},
 		{"a wrong PIN costs a try", pin && facts.SpendTry, s.wrongPIN},
+		{"AUTHENTICATE agrees with home", pin && facts.Home != nil, s.authenticates},
 		{"logical channels are apart", !facts.NoChannels, s.channels},
 		{"close twice", true, s.closeTwice},
 	} {
@@ -178,20 +188,20 @@ func (s suite) refusesWhatIsNotThere(t *testing.T) {
 	if _, err := session.Do(ctx, uicc.SelectAID([]byte("no such AID")).Command()); !errors.Is(err, apdu.ErrNotFound) {
 		t.Errorf("application: %v, want ErrNotFound", err)
 	}
-	for name, c := range map[string]apdu.Command{
-		"instruction 02": {INS: 0x02},
-		"class B0":       {CLA: 0xB0, INS: uicc.INSSelect},
-	} {
+	for _, c := range []apdu.Command{{INS: 0x02}, {CLA: 0xB0, INS: uicc.INSSelect}} {
 		if _, err := session.Do(ctx, c); !errors.Is(err, apdu.ErrUnsupported) {
-			t.Errorf("%s: %v, want ErrUnsupported", name, err)
+			t.Errorf("class %02X, instruction %02X: %v, want ErrUnsupported", c.CLA, c.INS, err)
 		}
 	}
 }
 
+// random is what the seed gives, from its beginning in every case.
+func (s suite) random() *rand.Rand { return rand.New(rand.NewPCG(s.facts.Seed, 0)) }
+
 // answersEverything sends commands that read, with fields at random.
 func (s suite) answersEverything(t *testing.T) {
 	c, ctx := s.start(t), t.Context()
-	random := rand.New(rand.NewPCG(1, 2))
+	random := s.random()
 	instructions := []byte{uicc.INSSelect, uicc.INSReadBinary, uicc.INSReadRecord, uicc.INSStatus, uicc.INSGetResponse}
 	for range 200 {
 		command := apdu.Command{
@@ -281,6 +291,57 @@ func (s suite) tries(t *testing.T, g *card.Guard) int {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// authenticates runs AKA twice, then with a forged AUTN, then with one sent before.
+func (s suite) authenticates(t *testing.T) {
+	ctx := t.Context()
+	_, guard := s.guard(t)
+	random := s.random()
+	ask := func(a usim.Authenticate) (apdu.StatusWord, usim.AuthenticateResponse) {
+		t.Helper()
+		r, err := guard.Authenticate(ctx, s.facts.App, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !r.SW.OK() {
+			return r.SW, usim.AuthenticateResponse{}
+		}
+		answer, err := usim.ParseAuthenticate(r.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.SW, answer
+	}
+	if sw, _ := ask(usim.Authenticate{}); sw != apdu.SWSecurityStatus {
+		t.Errorf("before the PIN: %v, want 6982", sw)
+	}
+	if err := guard.Verify(ctx, uicc.RefPIN1, s.facts.PIN1); err != nil {
+		t.Fatal(err)
+	}
+	var last usim.Authenticate
+	for range 2 {
+		var challenge [16]byte
+		for i := range challenge {
+			challenge[i] = byte(random.Uint32())
+		}
+		v, err := s.facts.Home(challenge)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = usim.Authenticate{RAND: v.RAND, AUTN: v.AUTN}
+		if sw, a := ask(last); !bytes.Equal(a.RES, v.XRES.Bytes()) || a.CK != v.CK || a.IK != v.IK {
+			t.Errorf("%v: RES, CK and IK are not those of the home operator", sw)
+		}
+	}
+	forged := last
+	forged.AUTN[15] ^= 0x01
+	if sw, _ := ask(forged); sw != apdu.SWAuthenticationMAC {
+		t.Errorf("a forged AUTN: %v, want 9862", sw)
+	}
+	if sw, a := ask(last); a.AUTS == nil {
+		t.Errorf("an AUTN for the second time: %v, want AUTS", sw)
+	}
 }
 
 func (s suite) channels(t *testing.T) {

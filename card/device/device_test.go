@@ -16,6 +16,7 @@ import (
 	"mcim/card/cardtest"
 	"mcim/card/emul"
 	"mcim/card/pcsc"
+	"mcim/card/trace"
 	"mcim/card/vpcd"
 )
 
@@ -43,6 +44,7 @@ func TestURI(t *testing.T) {
 		{`pcsc:"ACS ACR39U"`, "pcsc", "ACS ACR39U"},
 		{"pcsc:a:b", "pcsc", "a:b"},
 		{"emul:usim", "emul", "usim"},
+		{"replay:x.jsonl", "replay", "x.jsonl"},
 		{"emul:/x/card.img", "emul", "/x/card.img"},
 	} {
 		scheme, name, err := split(tt.uri)
@@ -50,7 +52,7 @@ func TestURI(t *testing.T) {
 			t.Errorf("%s: %q, %q, %v", tt.uri, scheme, name, err)
 		}
 	}
-	for _, uri := range []string{"", "pcsc", "pcsc:", `pcsc:""`, "usb:0", ":0", "PCSC:0"} {
+	for _, uri := range []string{"", "pcsc", "pcsc:", `pcsc:""`, "usb:0", ":0", "PCSC:0", "replay:"} {
 		if err := Check(uri); !errors.Is(err, ErrURI) {
 			t.Errorf("%q: %v", uri, err)
 		}
@@ -85,7 +87,7 @@ func TestOpenEmulated(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Real || c.URI != uri || c.Reader != "" {
+		if c.Real || c.URI != uri || c.Reader != "" || c.Spare != (uri == "emul:usim") {
 			t.Errorf("%+v", c)
 		}
 		if iccids[uri], err = card.NewSession(c, card.Options{}).ICCID(t.Context()); err != nil {
@@ -108,6 +110,9 @@ func TestOpenEmulated(t *testing.T) {
 	}
 	if _, err := Open(t.Context(), "emul:"+filepath.Join(dir, "text"), 0); err == nil {
 		t.Error("a text was taken for an image")
+	}
+	if _, err := Open(t.Context(), "replay:"+filepath.Join(dir, "text"), 0); !errors.Is(err, trace.ErrForeign) {
+		t.Errorf("a text as a recording: %v", err)
 	}
 }
 

@@ -1,0 +1,221 @@
+package device
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mcim/apdu/uicc"
+	"mcim/apdu/usim"
+	"mcim/card"
+	"mcim/card/aka"
+	"mcim/card/cardtest"
+	"mcim/card/emul"
+	"mcim/card/model"
+	"mcim/card/pcsc"
+	"mcim/card/trace"
+)
+
+// heard is a card that writes down every byte between the suite and it.
+type heard struct {
+	card.Card
+	log *[]string
+}
+
+func (h heard) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	answer, err := h.Card.Transmit(ctx, command)
+	*h.log = append(*h.log, fmt.Sprintf("%x > %x %s", command, answer, cause(err)))
+	return answer, err
+}
+
+func (h heard) Reset(ctx context.Context) ([]byte, error) {
+	atr, err := h.Card.Reset(ctx)
+	*h.log = append(*h.log, fmt.Sprintf("reset > %x %s", atr, cause(err)))
+	return atr, err
+}
+
+// cause is the error of card.Card that err is. A card that was closed is gone.
+func cause(err error) string {
+	if errors.Is(err, pcsc.ErrClosed) {
+		return "removed"
+	}
+	for name, known := range map[string]error{"removed": card.ErrRemoved, "timeout": card.ErrTimeout, "command": card.ErrCommand} {
+		if errors.Is(err, known) {
+			return name
+		}
+	}
+	if err != nil {
+		return "other error"
+	}
+	return ""
+}
+
+// inserted is one card that is opened time and again, as one in a reader is: each
+// time powered up anew.
+type inserted struct {
+	card.Card
+	out bool
+}
+
+func (i *inserted) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	if i.out {
+		return nil, card.ErrRemoved
+	}
+	return i.Card.Transmit(ctx, command)
+}
+
+func (i *inserted) Close() error {
+	i.out = true
+	return nil
+}
+
+// backends is what the three runs of the suite share.
+type backends struct {
+	profile emul.Profile
+	facts   cardtest.Facts
+	dir     string // recordings
+}
+
+func newBackends(t *testing.T) *backends {
+	t.Helper()
+	profile, err := emul.RandomProfile("usim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := model.ByName("usim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pin, err := uicc.PadPIN(string(profile.PIN1.Reveal()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts := cardtest.Facts{
+		ICCID: profile.ICCID, App: m.AID, Protected: card.InApp(m.AID, usim.EFIMSI), PIN1: pin, SpendTry: true, Seed: 812,
+	}
+	return &backends{profile, facts, t.TempDir()}
+}
+
+func (b *backends) card(t *testing.T) *emul.Card {
+	t.Helper()
+	c, err := emul.New(b.profile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// run runs the whole suite, with a home operator as new as the card, and gives
+// every byte of it.
+func (b *backends) run(t *testing.T, name string, open func(testing.TB) card.Card) (log []string) {
+	t.Helper()
+	block, err := aka.NewAES(b.profile.K)
+	if err != nil {
+		t.Fatal(err)
+	}
+	milenage, err := aka.NewMilenage(block, b.profile.OPc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts := b.facts
+	facts.Home = aka.NewSubscriber(milenage, b.profile.SQN, b.profile.AMF, nil).Next
+	t.Run(name, func(t *testing.T) {
+		cardtest.TestCard(t, func(t testing.TB) card.Card { return heard{open(t), &log} }, facts)
+	})
+	return log
+}
+
+// TestThreeBackends runs the whole suite on the software UICC in this process, on
+// the same behind pcscd, and on a recording of the first: all three give the same
+// bytes. Not parallel: the process reaches one pcscd, as in TestOpenReader.
+func TestThreeBackends(t *testing.T) {
+	for _, t0 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("Le left out %v", t0), func(t *testing.T) {
+			b := newBackends(t)
+			b.facts.Session.T0 = t0
+			direct := b.run(t, "in process", b.recorded(b.card(t)))
+			through := b.run(t, "behind pcscd", behindPCSCD(t, b.card(t)))
+			replayed := b.run(t, "recording", b.replayed())
+			if len(direct) < 250 {
+				t.Errorf("only %d exchanges", len(direct))
+			}
+			if d := cmp.Diff(direct, through); d != "" {
+				t.Errorf("behind pcscd: %s", d)
+			}
+			if d := cmp.Diff(direct, replayed); d != "" {
+				t.Errorf("recording: %s", d)
+			}
+		})
+	}
+}
+
+// recorded opens c and keeps a recording each time.
+func (b *backends) recorded(c card.Card) func(testing.TB) card.Card {
+	n := 0
+	return func(t testing.TB) card.Card {
+		n++
+		if _, err := c.Reset(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		file, err := os.Create(b.recording(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var salt [16]byte
+		_, _ = rand.Read(salt[:])
+		w := trace.NewCassette(file, nil, salt)
+		t.Cleanup(func() {
+			if err := errors.Join(w.Err(), file.Close()); err != nil {
+				t.Error(err)
+			}
+		})
+		return trace.Tap(&inserted{Card: c}, trace.Options{KeepTestKeys: true}, w)
+	}
+}
+
+func (b *backends) recording(n int) string { return filepath.Join(b.dir, fmt.Sprintf("%d.jsonl", n)) }
+
+// replayed opens the recordings in their order.
+func (b *backends) replayed() func(testing.TB) card.Card {
+	n := 0
+	return func(t testing.TB) card.Card {
+		n++
+		c, err := Open(t.Context(), "replay:"+b.recording(n), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Real || !c.Spare {
+			t.Errorf("%+v", c)
+		}
+		return c
+	}
+}
+
+// behindPCSCD opens c in a reader.
+func behindPCSCD(t *testing.T, c card.Card) func(testing.TB) card.Card {
+	t.Helper()
+	dir := fmt.Sprintf("/tmp/device-%d", os.Getpid())
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	played, err := PlayPrivate(t.Context(), dir, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(played.Close)
+	if err := pcsc.UseSocket(played.Socket); err != nil {
+		t.Fatal(err)
+	}
+	return func(t testing.TB) card.Card {
+		open, err := Open(t.Context(), "pcsc:"+played.Reader, 5*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return open
+	}
+}
