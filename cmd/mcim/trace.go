@@ -246,7 +246,7 @@ func (r replayResult) write(w io.Writer) error {
 	case !r.Equal:
 		verdict = "broken off"
 	}
-	_, err := fmt.Fprintf(w, "%d commands and %d resets sent, %d not sent; %d answers have secret bytes\n%s",
+	_, err := fmt.Fprintf(w, "%d commands and %d resets compared, %d left out; %d answers have secret bytes\n%s",
 		r.Commands, r.Resets, r.Withheld, r.Hidden, reporting.Hang("", verdict))
 	return err
 }
