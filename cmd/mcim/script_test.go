@@ -94,11 +94,12 @@ func TestScripts(t *testing.T) {
 // children is where a script keeps the processes that it started.
 type children struct{ byName map[string]*exec.Cmd }
 
-// setUpScript gives a script profiles with keys of its own, and no pcscd of the
-// machine.
+// setUpScript gives a script profiles with keys of its own, a home folder, and no
+// pcscd of the machine.
 func setUpScript(env *testscript.Env) error {
 	env.Values["children"] = &children{map[string]*exec.Cmd{}}
 	env.Setenv("PCSCLITE_CSOCK_NAME", filepath.Join(env.WorkDir, "no.comm"))
+	env.Setenv("HOME", filepath.Join(env.WorkDir, "home")) // where mcim keeps labs; the scripts must not share it
 	programs, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator))
 	env.Setenv("MCIM_ONLY", programs) // a PATH with nothing but mcim
 	for name, iccid := range map[string]string{"card.toml": "8988211000000467343", "other.toml": "8988211000000467350"} {
