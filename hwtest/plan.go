@@ -99,7 +99,7 @@ func (p *Plan) card(ctx context.Context, c world.Config) error {
 
 func plannedStep(s card.Step) PlannedStep {
 	if s.Ref != 0 {
-		s.Command, s.Right = s.Command+" "+card.KeyName(s.Ref), fmt.Sprintf("%d tries left", s.Tries)
+		s.Command, s.Right = s.Command+" "+card.KeyName(s.Ref), triesLeft(s.Tries)
 	}
 	return PlannedStep{s.Command, s.File, s.Length, s.Right, s.Proof}
 }

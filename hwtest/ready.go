@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"mcim/card/device"
 	"mcim/card/model"
 	"mcim/flows/world"
+	"mcim/tpm"
 )
 
 // ErrNotNamed says that hardware is to be used without all that has to be said of
@@ -20,6 +22,9 @@ var ErrNotNamed = errors.New("refused")
 // are in it now; and unless what a run had of it that was cut is given back. known
 // says that the lab has the card from before.
 func ready(ctx context.Context, c world.Config, known bool) error {
+	if err := answers(ctx, c, known); err != nil {
+		return err
+	}
 	if c.Card == "" {
 		return owed(ctx, c, "")
 	}
@@ -34,6 +39,26 @@ func ready(ctx context.Context, c world.Config, known bool) error {
 		return fmt.Errorf("%w: a run changes the subscription of the card in %s: %s", ErrNotNamed, c.Card, needs[0])
 	}
 	return owed(ctx, c, f.ICCID)
+}
+
+// answers asks a TPM that the caller names who it is, before anything is made for
+// it. One of a swtpm: URI is there when it is wanted.
+func answers(ctx context.Context, c world.Config, known bool) error {
+	if c.TPM == "" || strings.HasPrefix(c.TPM, string(tpm.KindSWTPM)+":") {
+		return nil
+	}
+	t, err := tpm.Open(ctx, c.TPM, tpm.Options{Foreign: true, Timeout: probeTime})
+	if err != nil {
+		return err
+	}
+	_, err = t.Info()
+	if err = errors.Join(err, t.Close()); err != nil {
+		return fmt.Errorf("%s does not answer as a TPM 2.0: %w: name another, mcim doctor --tpm %s tells more", c.TPM, err, c.TPM)
+	}
+	if c.EKRoots == "" && !known {
+		return fmt.Errorf("%w: nothing says which makers of the TPM %s are trusted: name a PEM file of their root certificates by --ek-roots FILE", ErrNotNamed, c.TPM)
+	}
+	return nil
 }
 
 // facts are what a card says of itself to who asks before a run.

@@ -18,6 +18,9 @@ import (
 // ErrURI is returned for a card URI of no known form.
 var ErrURI = errors.New("not a card URI: use pcsc:INDEX, pcsc:NAME, emul:usim or emul:IMAGE")
 
+// ErrNoImage is returned for a card image that is not there.
+var ErrNoImage = errors.New("the file does not exist, and no card model has that name: check the path, or use emul:usim")
+
 // presence is how long a card that was just put into a reader may take to be
 // seen; pcscd looks every 0.4 s.
 const presence = time.Second
@@ -52,7 +55,7 @@ func split(uri string) (scheme, name string, err error) {
 }
 
 // Open opens the card that uri names; deadline bounds each call to a reader, 0
-// is that of package pcsc. Errors are ErrURI, those of pcsc.Open, and those of
+// is that of package pcsc. Errors are ErrURI, ErrNoImage, those of pcsc.Open, and those of
 // emul.Open.
 func Open(ctx context.Context, uri string, deadline time.Duration) (*Card, error) {
 	scheme, name, err := split(uri)
@@ -93,7 +96,7 @@ func emulated(uri, name string) (*emul.Card, error) {
 		return emul.New(p)
 	}
 	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%q: neither a card model nor a card image: %w", uri, ErrURI)
+		return nil, fmt.Errorf("%s: %w", uri, ErrNoImage)
 	}
 	return emul.Open(name, nil)
 }

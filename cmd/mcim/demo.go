@@ -173,5 +173,9 @@ func named(err error) error {
 	if errors.Is(err, hwtest.ErrNotNamed) || errors.Is(err, m2me.ErrProfile) || errors.Is(err, hwtest.ErrNoHome) {
 		return usage(err)
 	}
+	image := errors.Is(err, emul.ErrImageDamaged) || errors.Is(err, emul.ErrImageKey) || errors.Is(err, emul.ErrImageVersion)
+	if image && !errors.Is(err, world.ErrDamaged) { // not the lab's own, but one that was named
+		return imageError(err)
+	}
 	return err
 }

@@ -29,6 +29,7 @@ func TestDemoScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"begin":   beginCommand,
+			"slay":    slayCommand,
 			"play":    playCommand,
 			"end":     endCommand,
 			"readers": readersCommand,
