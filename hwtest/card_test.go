@@ -341,7 +341,7 @@ func TestInterruptedAfterWrite(t *testing.T) {
 				t.Errorf("SQN %012x after %012x", now, last)
 			}
 			c.OnPoint = nil
-			if err := owed(context.Background(), c, h.p.ICCID); err != nil {
+			if _, err := owed(context.Background(), c, h.p.ICCID); err != nil {
 				t.Error(err)
 			}
 		})

@@ -26,7 +26,7 @@ func ready(ctx context.Context, c world.Config, known bool) error {
 		return err
 	}
 	if c.Card == "" {
-		return owed(ctx, c, "")
+		return settle(ctx, c, "")
 	}
 	f, err := lookAtCard(ctx, c.Card)
 	if err != nil {
@@ -38,7 +38,7 @@ func ready(ctx context.Context, c world.Config, known bool) error {
 	if needs := f.needs(c, known); len(needs) > 0 {
 		return fmt.Errorf("%w: a run changes the subscription of the card in %s: %s", ErrNotNamed, c.Card, needs[0])
 	}
-	return owed(ctx, c, f.ICCID)
+	return settle(ctx, c, f.ICCID)
 }
 
 // answers asks a TPM that the caller names who it is, before anything is made for
@@ -97,7 +97,7 @@ func lookAtCard(ctx context.Context, uri string) (facts, error) {
 func (f facts) needs(c world.Config, known bool) []string {
 	var list []string
 	if !slices.Contains(c.Allow, f.ICCID) {
-		list = append(list, fmt.Sprintf("its ICCID is %s; if this card is meant, add --allow %s", f.ICCID, f.ICCID))
+		list = append(list, fmt.Sprintf("its ICCID is %s; if it is meant, add --allow %s", f.ICCID, f.ICCID))
 	}
 	switch {
 	case known:

@@ -13,6 +13,13 @@ import (
 	"mcim/card/proc"
 )
 
+// CopySWTPM copies the TPM in the folder of a swtpm: URI to another folder, where it
+// can be looked at: a swtpm writes its state whenever it starts. The error is
+// fs.ErrNotExist where no TPM is made yet, or another one of the file system.
+func CopySWTPM(from, to string) error {
+	return os.CopyFS(filepath.Join(to, stateDir), os.DirFS(filepath.Join(from, stateDir)))
+}
+
 // manufacture makes the TPM of dir with EK certificates (RSA-2048 and P-384), a
 // platform certificate and the local CA that signs them. It does nothing if the
 // TPM is there; it starts anew where an earlier run was cut.
