@@ -99,7 +99,9 @@ type children struct{ byName map[string]*exec.Cmd }
 func setUpScript(env *testscript.Env) error {
 	env.Values["children"] = &children{map[string]*exec.Cmd{}}
 	env.Setenv("PCSCLITE_CSOCK_NAME", filepath.Join(env.WorkDir, "no.comm"))
-	env.Setenv("HOME", filepath.Join(env.WorkDir, "home")) // where mcim keeps labs; the scripts must not share it
+	// Where mcim keeps labs; the scripts must not share it.
+	env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+	env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, ".state"))
 	programs, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator))
 	env.Setenv("MCIM_ONLY", programs) // a PATH with nothing but mcim
 	for name, iccid := range map[string]string{"card.toml": "8988211000000467343", "other.toml": "8988211000000467350"} {
@@ -351,7 +353,7 @@ func codeCommand(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range []string{"stdout", "stderr"} {
 		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(ts.ReadFile(name)), 0o600))
 	}
-	if slices.Contains(args, "--json") || slices.Contains(args, "--dry-run") {
+	if slices.Contains(args, "--json") {
 		return
 	}
 	for _, line := range tooWide(ts.ReadFile("stdout")) {
