@@ -5,8 +5,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -341,7 +343,7 @@ func TestInterruptedAfterWrite(t *testing.T) {
 				t.Errorf("SQN %012x after %012x", now, last)
 			}
 			c.OnPoint = nil
-			if err := owed(context.Background(), c, h.p.ICCID); err != nil {
+			if _, err := owed(context.Background(), c, h.p.ICCID); err != nil {
 				t.Error(err)
 			}
 		})
@@ -364,5 +366,145 @@ func TestNothingWritten(t *testing.T) {
 	}
 	if now := h.sqn(); now != before {
 		t.Errorf("SQN %012x, was %012x", now, before)
+	}
+}
+
+// TestKilledAfterWrite: a run that is killed after it has written to the card leaves
+// its lab where the next run with that card, or with that TPM, finds it: each is
+// refused and names the command, which gives both back. Then runs pass again.
+func TestKilledAfterWrite(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	for _, at := range []string{"P8c.8 update key file written", "P8c.8 update EF.FPLMN outcome", "P8c.9 done"} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			h := newHolder(t)
+			h.attached(70)
+			h.saveProfile()
+			before, last, c := h.files(), h.sqn(), h.lab(nil)
+			killed(t, at, cutCard+"="+h.path, cutTPM+"="+c.TPM)
+			dir, err := temporaryLab(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			another := newHolder(t).lab(nil)
+			another.TPM = c.TPM
+			cardOnly := c
+			cardOnly.TPM = ""
+			spent := &world.Spent{}
+			for _, next := range []world.Config{c, cardOnly, another} {
+				next.Sinks = append(next.Sinks, spent)
+				result, err := (&Runner{Lab: next}).Run(ctx)
+				if result != nil || !errors.Is(err, ErrOwed) || !strings.HasSuffix(err.Error(), "mcim lab remove --lab "+dir) {
+					t.Fatalf("%v, %+v", err, result)
+				}
+				if err := MakeLab(ctx, world.Config{Dir: filepath.Join(t.TempDir(), "lab"), Card: next.Card, TPM: next.TPM, Allow: next.Allow, Profile: next.Profile}); !errors.Is(err, ErrOwed) {
+					t.Errorf("lab init: %v", err)
+				}
+				plan, err := (&Runner{Lab: next}).Plan(ctx)
+				if err != nil || !slices.ContainsFunc(plan.Needs, func(n string) bool { return strings.HasSuffix(n, "mcim lab remove --lab "+dir) }) {
+					t.Errorf("plan: %v, %+v", err, plan)
+				}
+			}
+			if spent.Total() != (world.Spend{}) {
+				t.Errorf("refused, and spent %s", spent.Total())
+			}
+			elsewhere := world.Config{Dir: dir, Card: another.Card}
+			if _, err := world.Remove(ctx, elsewhere); !errors.Is(err, world.ErrCardKept) || !errors.Is(err, m2me.ErrForeignCard) {
+				t.Errorf("with another card: %v", err)
+			}
+			back, err := world.Remove(ctx, world.Config{Dir: dir})
+			if err != nil || !back.Card || len(back.TPM) < 12 {
+				t.Fatalf("%+v, %v", back, err)
+			}
+			h.same(before)
+			h.proved()
+			if now := h.sqn(); now <= last {
+				t.Errorf("SQN %012x after %012x", now, last)
+			}
+			if result, err := (&Runner{Lab: c}).Run(ctx); err != nil || result.Verdict != report.Pass {
+				t.Errorf("%v, %+v", err, result)
+			}
+		})
+	}
+}
+
+// TestKilledBeforeWrite: of a run that was killed before it had written to the card,
+// the next one removes what it finds, and runs.
+func TestKilledBeforeWrite(t *testing.T) {
+	t.Parallel()
+	h := newHolder(t)
+	h.saveProfile()
+	c := h.lab(nil)
+	c.TPM = ""
+	before := h.files()
+	killed(t, "P8c.8 VERIFY ADM1 intent", cutCard+"="+h.path)
+	h.same(before)
+	dir, err := temporaryLab(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); err != nil {
+		t.Errorf("the child has left nothing: %v", err)
+	}
+	if result, err := (&Runner{Lab: c, Cases: Suite()[:2]}).Run(context.Background()); err != nil || result.Verdict != report.Pass {
+		t.Errorf("%v, %+v", err, result)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the lab is kept: %v", err)
+	}
+}
+
+// TestLeaveCard: a lab is removed without its card if that is said.
+func TestLeaveCard(t *testing.T) {
+	t.Parallel()
+	ctx, h := context.Background(), newHolder(t)
+	c, before := h.lab(nil), h.files()
+	c.Dir = filepath.Join(t.TempDir(), "lab")
+	if result, err := (&Runner{Lab: c}).Run(ctx); err != nil || result.Verdict != report.Pass {
+		t.Fatalf("%v, %+v", err, result)
+	}
+	if back, err := world.Remove(ctx, world.Config{Dir: c.Dir, LeaveCard: true}); err != nil || back.Card || len(back.TPM) < 12 {
+		t.Fatalf("%+v, %v", back, err)
+	}
+	if now := h.files(); now[usim.EFIMSI] == before[usim.EFIMSI] {
+		t.Error("the card has its IMSI of before")
+	}
+}
+
+// TestFewTries: with one PIN try left nothing is spent, and the cause is said.
+func TestFewTries(t *testing.T) {
+	t.Parallel()
+	h := newHolder(t)
+	c, err := emul.Open(h.path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := c.Transmit(context.Background(), append([]byte{0, 0x20, 0, uicc.RefPIN1, 8}, "99999999"...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	spent, lab := &world.Spent{}, h.lab(nil)
+	lab.Sinks = append(lab.Sinks, spent)
+	_, err = (&Runner{Lab: lab}).Run(context.Background())
+	if !errors.Is(err, card.ErrTriesLow) || strings.Contains(err.Error(), "internal error") || spent.Total() != (world.Spend{}) {
+		t.Errorf("%v, spent %s", err, spent.Total())
+	}
+	if n := h.tries(uicc.RefPIN1); n != 1 {
+		t.Errorf("%d tries left", n)
+	}
+}
+
+// saveProfile writes the profile beside the image, for another process.
+func (h *holder) saveProfile() {
+	h.t.Helper()
+	text := fmt.Sprintf("model = %q\niccid = %q\nimsi = %q\npin1 = %q\npuk1 = %q\nk = \"%x\"\nopc = \"%x\"\namf = \"%x\"\nsqn = %q\nadm1 = \"%x\"\n",
+		h.p.Model, h.p.ICCID, h.p.IMSI, h.p.PIN1.Reveal(), h.p.PUK1.Reveal(), h.p.K.Reveal(), h.p.OPc.Reveal(), h.p.AMF, h.p.SQN, h.p.ADM1.Reveal())
+	if err := os.WriteFile(h.path+".toml", []byte(text), 0o600); err != nil {
+		h.t.Fatal(err)
 	}
 }

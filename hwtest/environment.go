@@ -26,7 +26,7 @@ func environment(ctx context.Context, w *world.World, c world.Config) (report.En
 	}
 	atr, err := w.Device.Reset(ctx)
 	if err != nil {
-		return e, err
+		return e, fmt.Errorf("%w: start the run again", w.Played.Cause(err))
 	}
 	e.ATR = hex.EncodeToString(atr)
 	if m, err := model.Find(atr); err == nil {

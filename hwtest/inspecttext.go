@@ -94,6 +94,13 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
+func triesLeft(n int) string {
+	if n == 1 {
+		return "1 try left"
+	}
+	return fmt.Sprintf("%d tries left", n)
+}
+
 func (c CardInfo) family() string {
 	switch {
 	case c.Family.Name == "":
@@ -160,7 +167,7 @@ func (p PIN) state() string {
 	case *p.Tries == 1:
 		parts = append(parts, "1 try left")
 	default:
-		parts = append(parts, fmt.Sprintf("%d tries left", *p.Tries))
+		parts = append(parts, triesLeft(*p.Tries))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -78,49 +78,57 @@ func marks(iccid, tpmURI string) (list []string, err error) {
 }
 
 // owed refuses hardware that a run which was cut still has something of, and names
-// the command that gives it back. A temporary lab that has nothing of it is
-// removed.
-func owed(ctx context.Context, c world.Config, iccid string) error {
+// the command that gives it back. The folders of labs that have nothing of it any
+// more are told; the error is ErrOwed, or that of world.Owes.
+func owed(ctx context.Context, c world.Config, iccid string) (settled []string, err error) {
 	labs, err := labsDir()
 	if err != nil {
-		return nil // and so nothing was kept
+		return nil, nil // and so nothing was kept
 	}
 	ours, err := marks(iccid, c.TPM)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	entries, err := os.ReadDir(labs)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+		return nil, err
 	}
 	for _, e := range entries {
 		shared := func(mark string) bool { return slices.Contains(ours, mark) }
 		if !slices.ContainsFunc(strings.Split(e.Name(), "-"), shared) {
 			continue
 		}
-		if err := settled(ctx, world.Config{Dir: filepath.Join(labs, e.Name()), Command: c.Command}); err != nil {
-			return err
+		dir := filepath.Join(labs, e.Name())
+		debt, err := world.Owes(ctx, world.Config{Dir: dir, Command: c.Command})
+		if errors.Is(err, store.ErrNoLab) { // cut before anything was in it
+			continue
 		}
+		if err := errors.Join(err, debtError(debt, dir)); err != nil {
+			return nil, err
+		}
+		settled = append(settled, dir)
+	}
+	return settled, nil
+}
+
+func debtError(d world.Debt, dir string) error {
+	switch {
+	case d.Card != "":
+		return fmt.Errorf("%w: the card with ICCID %s has keys that are in lab %s alone; with the card in %s, write back what was in it: mcim lab remove --lab %s",
+			ErrOwed, d.ICCID, dir, d.Card, dir)
+	case d.TPM != "":
+		return fmt.Errorf("%w: %s has NV indices and handles of lab %s; free them: mcim lab remove --lab %s", ErrOwed, d.TPM, dir, dir)
 	}
 	return nil
 }
 
-// settled refuses a temporary lab that has something to give back, and removes one
-// that has nothing.
-func settled(ctx context.Context, c world.Config) error {
-	debt, err := world.Owes(ctx, c)
-	switch {
-	case errors.Is(err, store.ErrNoLab): // cut before anything was in it
-		return nil
-	case err != nil:
-		return err
-	case debt.Card != "":
-		return fmt.Errorf("%w: the card with ICCID %s has keys that are in lab %s alone; put it into %s and write back what was in it: mcim lab remove --lab %s",
-			ErrOwed, debt.ICCID, c.Dir, debt.Card, c.Dir)
-	case debt.TPM != "":
-		return fmt.Errorf("%w: %s has NV indices and handles of lab %s; free them: mcim lab remove --lab %s", ErrOwed, debt.TPM, c.Dir, c.Dir)
-	default:
-		_, err := world.Remove(ctx, c)
-		return err
+// settle refuses hardware that is owed something, and removes the temporary labs of
+// runs that were cut before they had anything of it.
+func settle(ctx context.Context, c world.Config, iccid string) error {
+	settled, err := owed(ctx, c, iccid)
+	for _, dir := range settled {
+		_, rerr := world.Remove(ctx, world.Config{Dir: dir, Command: c.Command})
+		err = errors.Join(err, rerr)
 	}
+	return err
 }

@@ -12,32 +12,42 @@ import (
 	"syscall"
 	"testing"
 
+	"mcim/card/emul"
 	"mcim/flows/wire"
 	"mcim/flows/world"
 	"mcim/hwtest/report"
 )
 
-// The environment of a child of TestCutRuns: the lab, and the journal point at
-// which the child kills itself.
-const cutLab, cutAt = "MCIM_CUT_LAB", "MCIM_CUT_AT"
+// The environment of a child that kills itself: the journal point at which it does,
+// and its lab, or the image of a named card (with its profile beside it) and a TPM.
+const cutAt, cutLab, cutCard, cutTPM = "MCIM_CUT_AT", "MCIM_CUT_LAB", "MCIM_CUT_CARD", "MCIM_CUT_TPM"
 
-// cutChild runs the suite on a lab until it is killed.
-func cutChild(dir, at string) int {
-	_, err := (&Runner{Lab: world.Config{Dir: dir, InProcess: true, OnPoint: func(point string) {
+// cutChild runs the suite until it is killed.
+func cutChild(at string) int {
+	lab := world.Config{Dir: os.Getenv(cutLab), TPM: os.Getenv(cutTPM), InProcess: true, OnPoint: func(point string) {
 		if point == at {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
 		}
-	}}}).Run(context.Background())
+	}}
+	if image := os.Getenv(cutCard); image != "" {
+		p, err := emul.ReadProfile(image + ".toml")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		lab.Card, lab.Profile, lab.Allow = "emul:"+image, &p, []string{p.ICCID}
+	}
+	_, err := (&Runner{Lab: lab}).Run(context.Background())
 	fmt.Fprintln(os.Stderr, "not killed:", err)
 	return 1
 }
 
-// killed has a child run the suite on the lab, which is killed at the point.
-func killed(t *testing.T, dir, at string) {
+// killed has a child run the suite, in the environment, which is killed at the point.
+func killed(t *testing.T, at string, environment ...string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), cutLab+"="+dir, cutAt+"="+at)
+	cmd.Env = append(append(os.Environ(), cutAt+"="+at), environment...)
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
@@ -60,7 +70,7 @@ func TestCutRuns(t *testing.T) {
 		{"in P8a", "P8a.10 done", "P1 P2 P4-P7", "P8a", "P8c"},
 		{"in P8c", "P8c.8 update EF.IMSI written", "P1 P2 P4-P7 P8a", "P8c", ""},
 	} {
-		killed(t, dir, tt.at)
+		killed(t, tt.at, cutLab+"="+dir)
 		again := world.Config{Dir: filepath.Join(t.TempDir(), "lab"), InProcess: true}
 		if err := world.Copy(context.Background(), world.Config{Dir: dir}, again.Dir); err != nil {
 			t.Fatalf("%s: %v", tt.name, err)

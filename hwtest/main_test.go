@@ -10,8 +10,8 @@ import (
 // TestMain keeps the temporary labs of the tests out of the user's folders. Those
 // on hardware that is named stay where the next run finds them.
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(cutLab); dir != "" {
-		os.Exit(cutChild(dir, os.Getenv(cutAt)))
+	if at := os.Getenv(cutAt); at != "" {
+		os.Exit(cutChild(at))
 	}
 	flag.Parse()
 	if onHardware() {

@@ -1,20 +1,28 @@
 package hwtest
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
+	"mcim/apdu/uicc"
+	"mcim/card"
 	"mcim/card/emul"
 	"mcim/card/model"
 	"mcim/card/trace"
 	"mcim/flows/m2me"
 	"mcim/flows/world"
+	"mcim/hwtest/report"
 	"mcim/tpm"
+	"mcim/tpm/tpmtest"
 )
 
 // image makes a card image with a profile of its own, and that IMSI with an MNC of
@@ -39,33 +47,72 @@ func image(t *testing.T, imsi string) (path string, p emul.Profile) {
 	return path, p
 }
 
-// TestPlanSpendsNothing: a dry run reads the card, plans every write, and neither
-// card nor TPM gets a command that spends.
+// tree is a hash of all that is in a folder: names, modes and contents.
+func tree(t *testing.T, dir string) string {
+	t.Helper()
+	h := sha256.New()
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(h, "%s %v\n", path, info.Mode())
+		if !info.Mode().IsRegular() {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		h.Write(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// TestPlanSpendsNothing: a dry run reads the card, plans every write and what it
+// takes to write back, and leaves card and TPM as they are, to the byte; where no
+// TPM is yet it makes none. No line is too long for a terminal.
 func TestPlanSpendsNothing(t *testing.T) {
 	t.Parallel()
 	ctx, spent := context.Background(), &world.Spent{}
 	path, profile := image(t, "")
-	before, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	made, nothing := tpmtest.Dir(t), t.TempDir()
+	image, madeBefore, nothingBefore := tree(t, filepath.Dir(path)), tree(t, made), tree(t, nothing)
 	options := tpm.Options{Tap: func(x tpm.Exchange) { _ = spent.WriteTPM(trace.TPMExchange{Name: x.Name}) }}
 	none := world.Spend{}
-	r := &Runner{Lab: world.Config{Card: "emul:" + path, TPM: "swtpm:" + t.TempDir(), TPMOptions: options}, Budget: &none}
-	plan, err := r.Plan(ctx)
-	if err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{made, nothing, filepath.Join(nothing, "further")} {
+		for _, lab := range []string{"", "to/stay"} {
+			r := &Runner{Lab: world.Config{Dir: lab, Card: "emul:" + path, TPM: "swtpm:" + dir, TPMOptions: options}, Budget: &none}
+			plan, err := r.Plan(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if plan.Card.ICCID != profile.ICCID || len(plan.Needs) != 3 || len(plan.Proves) != 2 || len(plan.Writes) != 11 || len(plan.WritesBack) != 12 {
+				t.Errorf("plan %+v", plan)
+			}
+			if plan.TPM.New != (dir != made) || (plan.TPM.Maker == "") != plan.TPM.New {
+				t.Errorf("TPM in %s: %+v", dir, plan.TPM)
+			}
+			if back := (world.Spend{PINTries: 2, Auths: 1, CardWrites: 9, NVWrites: 13}); lab == "" && plan.GivesBack != back || lab != "" && plan.GivesBack != none {
+				t.Errorf("lab %q: gives back %s", lab, plan.GivesBack)
+			}
+			var text strings.Builder
+			if err := plan.WriteText(&text); err != nil || !strings.HasSuffix(text.String(), "nothing written\n") {
+				t.Errorf("%v: %s", err, text.String())
+			}
+			for line := range strings.Lines(text.String()) {
+				if utf8.RuneCountInString(line) > report.Width+1 && !strings.Contains(line, t.Name()) {
+					t.Errorf("%d characters: %s", len(line), line)
+				}
+			}
+		}
 	}
-	after, err := os.ReadFile(path)
-	if err != nil || !bytes.Equal(before, after) {
-		t.Errorf("the card is not as before: %v", err)
-	}
-	if len(plan.Writes) != 11 || plan.Card.ICCID != profile.ICCID || plan.TPM.Maker == "" || len(plan.Needs) != 3 {
-		t.Errorf("plan %+v", plan)
-	}
-	var text bytes.Buffer
-	if err := plan.WriteText(&text); err != nil || !strings.HasSuffix(text.String(), "nothing written\n") {
-		t.Errorf("%v: %s", err, text.String())
+	if image != tree(t, filepath.Dir(path)) || madeBefore != tree(t, made) || nothingBefore != tree(t, nothing) {
+		t.Error("card or TPM are not as before")
 	}
 	if spent.Total() != none {
 		t.Errorf("spent %s", spent.Total())
@@ -76,6 +123,15 @@ func TestPlanSpendsNothing(t *testing.T) {
 	}
 	if _, err := m2me.PlanCard(ctx, trace.Tap(c, trace.Options{}, spent), profile.ICCID); err != nil || spent.Total() != none {
 		t.Errorf("%v, spent %s", err, spent.Total())
+	}
+}
+
+// TestPlanFewTries: a card with one try left is told to have one.
+func TestPlanFewTries(t *testing.T) {
+	t.Parallel()
+	steps := plannedSteps([]card.Step{{Command: "VERIFY PIN", Ref: uicc.RefPIN1, Tries: 1}, {Command: "VERIFY PIN", Ref: uicc.RefADM1, Tries: 2}})
+	if steps[0].Right != "1 try left" || steps[1].Right != "2 tries left" {
+		t.Errorf("%+v", steps)
 	}
 }
 

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"mcim/card/device"
 	"mcim/card/model"
 	"mcim/flows/world"
+	"mcim/tpm"
 )
 
 // ErrNotNamed says that hardware is to be used without all that has to be said of
@@ -20,8 +22,11 @@ var ErrNotNamed = errors.New("refused")
 // are in it now; and unless what a run had of it that was cut is given back. known
 // says that the lab has the card from before.
 func ready(ctx context.Context, c world.Config, known bool) error {
+	if err := answers(ctx, c, known); err != nil {
+		return err
+	}
 	if c.Card == "" {
-		return owed(ctx, c, "")
+		return settle(ctx, c, "")
 	}
 	f, err := lookAtCard(ctx, c.Card)
 	if err != nil {
@@ -33,7 +38,27 @@ func ready(ctx context.Context, c world.Config, known bool) error {
 	if needs := f.needs(c, known); len(needs) > 0 {
 		return fmt.Errorf("%w: a run changes the subscription of the card in %s: %s", ErrNotNamed, c.Card, needs[0])
 	}
-	return owed(ctx, c, f.ICCID)
+	return settle(ctx, c, f.ICCID)
+}
+
+// answers asks a TPM that the caller names who it is, before anything is made for
+// it. One of a swtpm: URI is there when it is wanted.
+func answers(ctx context.Context, c world.Config, known bool) error {
+	if c.TPM == "" || strings.HasPrefix(c.TPM, string(tpm.KindSWTPM)+":") {
+		return nil
+	}
+	t, err := tpm.Open(ctx, c.TPM, tpm.Options{Foreign: true, Timeout: probeTime})
+	if err != nil {
+		return err
+	}
+	_, err = t.Info()
+	if err = errors.Join(err, t.Close()); err != nil {
+		return fmt.Errorf("%s does not answer as a TPM 2.0: %w: name another, mcim doctor --tpm %s tells more", c.TPM, err, c.TPM)
+	}
+	if c.EKRoots == "" && !known {
+		return fmt.Errorf("%w: nothing says which makers of the TPM %s are trusted: name a PEM file of their root certificates by --ek-roots FILE", ErrNotNamed, c.TPM)
+	}
+	return nil
 }
 
 // facts are what a card says of itself to who asks before a run.
@@ -72,7 +97,7 @@ func lookAtCard(ctx context.Context, uri string) (facts, error) {
 func (f facts) needs(c world.Config, known bool) []string {
 	var list []string
 	if !slices.Contains(c.Allow, f.ICCID) {
-		list = append(list, fmt.Sprintf("its ICCID is %s; if this card is meant, add --allow %s", f.ICCID, f.ICCID))
+		list = append(list, fmt.Sprintf("its ICCID is %s; if it is meant, add --allow %s", f.ICCID, f.ICCID))
 	}
 	switch {
 	case known:

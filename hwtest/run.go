@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"mcim/card"
 	"mcim/card/proc"
@@ -157,31 +156,35 @@ func (r *run) all(ctx context.Context) error {
 // one runs a case, if nothing speaks against it. The error is that of the
 // environment.
 func (r *run) one(ctx context.Context, c Case) error {
-	for _, l := range r.listeners() {
-		l.Case(c.ID, c.Title)
-	}
 	if r.stop == "" {
 		r.stop = r.unaffordable(c)
+	}
+	var err error
+	if r.stop == "" {
+		// Before the case is announced: what the lab stands on may not be there.
+		r.meter.Begin(c.Procedures[0].ID)
+		r.spent.Bound(r.spent.Total().Plus(c.Spends))
+		if err = r.open(ctx); err != nil && r.spent.Refused() == nil {
+			return err
+		}
+	}
+	for _, l := range r.listeners() {
+		l.Case(c.ID, c.Title)
 	}
 	if r.stop != "" {
 		r.skip(ctx, c)
 		return nil
 	}
-	r.meter.Begin(c.Procedures[0].ID)
-	r.spent.Bound(r.spent.Total().Plus(c.Spends))
-	err := r.open(ctx)
-	switch {
-	case err == nil:
+	if err == nil {
 		r.reserved = r.reserved.Plus(r.frees(c))
 		err = c.run(r.flow, ctx)
-	case r.spent.Refused() == nil:
-		return err
 	}
-	r.judge(c, r.overspent(err))
+	err = r.overspent(err)
+	r.judge(c, err)
 	r.prove(ctx, c)
 	r.checkLink()
 	if r.stop != "" {
-		return r.environment(ctx, c)
+		return r.environment(ctx, c, err)
 	}
 	return nil
 }
@@ -344,30 +347,6 @@ func (r *run) attempt(ctx context.Context, p Procedure, proof flows.Proof) (repo
 		return report.Fail, r.stop
 	}
 	return report.Pass, refusal
-}
-
-// probeTime bounds the look at the devices after a failure.
-const probeTime = 5 * time.Second
-
-// environment tells whether a failure is that of the devices: a card that was
-// pulled out, a TPM that is gone, an interrupt. Otherwise it is nil, and the
-// failure a verdict.
-func (r *run) environment(ctx context.Context, c Case) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("%s was cut: %w", c.ID, ctx.Err())
-	}
-	if r.world == nil { // it was not opened, for want of budget
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, probeTime)
-	defer cancel()
-	if _, err := r.world.Device.Reset(ctx); err != nil {
-		return fmt.Errorf("%s was cut: %w", c.ID, err)
-	}
-	if _, err := r.world.TPM.Info(); err != nil {
-		return fmt.Errorf("%s was cut: %w", c.ID, err)
-	}
-	return nil
 }
 
 // finish ends the lab, and has for that what the cases that ran have set aside.

@@ -58,8 +58,12 @@ type spending struct {
 	order []string
 }
 
+// Case implements Listener. The opening of the lab is before the first one, and a
+// part of it.
 func (s *spending) Case(id, _ string) {
-	s.at[id] = s.spent()
+	if len(s.order) > 0 {
+		s.at[id] = s.spent()
+	}
 	s.order = append(s.order, id)
 }
 func (s *spending) Step(wire.Event)          {}

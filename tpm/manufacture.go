@@ -13,11 +13,21 @@ import (
 	"mcim/card/proc"
 )
 
+// CopySWTPM copies the TPM in the folder of a swtpm: URI to another folder, where it
+// can be looked at: a swtpm writes its state whenever it starts. The error is
+// fs.ErrNotExist where no TPM is made yet, or another one of the file system.
+func CopySWTPM(from, to string) error {
+	return os.CopyFS(filepath.Join(to, stateDir), os.DirFS(filepath.Join(from, stateDir)))
+}
+
 // manufacture makes the TPM of dir with EK certificates (RSA-2048 and P-384), a
 // platform certificate and the local CA that signs them. It does nothing if the
 // TPM is there; it starts anew where an earlier run was cut.
 func manufacture(ctx context.Context, dir string) error {
-	if _, err := os.Stat(filepath.Join(dir, stateDir)); err == nil || !errors.Is(err, os.ErrNotExist) {
+	switch _, err := os.Stat(filepath.Join(dir, stateDir)); {
+	case err == nil:
+		return whole(dir)
+	case !errors.Is(err, os.ErrNotExist):
 		return err
 	}
 	work := filepath.Join(dir, "manufacture")
@@ -41,6 +51,15 @@ func manufacture(ctx context.Context, dir string) error {
 		}
 	}
 	return os.RemoveAll(work)
+}
+
+// whole refuses a TPM whose state is gone: swtpm would start another one there.
+func whole(dir string) error {
+	state := filepath.Join(dir, stateDir, stateFile)
+	if _, err := os.Stat(state); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return nil
 }
 
 func runSetup(ctx context.Context, work string) error {
@@ -68,33 +87,63 @@ func runSetup(ctx context.Context, work string) error {
 	if err != nil {
 		return err
 	}
-	if err := setup.Wait(ctx); err != nil {
+	err = setup.Wait(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
 		return fmt.Errorf("manufacture of a TPM: %w", err)
+	default:
+		return fmt.Errorf("%w: %s; mcim doctor tells what is missing", ErrSetup, complaint(setup.Output()))
 	}
-	return nil
+}
+
+// ErrSetup means that swtpm_setup could not make a TPM.
+var ErrSetup = errors.New("swtpm_setup makes no TPM")
+
+// complaint is the line of swtpm_setup that says why it failed: the first that
+// speaks of a failure, among many that do not.
+func complaint(output string) string {
+	last := "it says nothing"
+	for line := range strings.Lines(output) {
+		line = strings.TrimRight(strings.TrimSpace(line), ".")
+		if line == "" {
+			continue
+		}
+		last = line
+		for _, word := range []string{"could not", "cannot", "failed", "error", "exit with status", "denied", "no space", "not found"} {
+			if strings.Contains(strings.ToLower(line), word) {
+				return line
+			}
+		}
+	}
+	return last
 }
 
 // LocalCA reads the CA certificates that signed the EK of a swtpm: folder: what
 // a verifier trusts as the maker of such TPMs.
 func LocalCA(dir string) (roots, intermediates []*x509.Certificate, err error) {
 	read := func(name string) *x509.Certificate {
-		b, rerr := os.ReadFile(filepath.Join(dir, caDir, name))
+		path := filepath.Join(dir, caDir, name)
+		b, rerr := os.ReadFile(path)
 		if rerr != nil {
 			err = errors.Join(err, rerr)
 			return nil
 		}
 		block, _ := pem.Decode(b)
 		if block == nil {
-			err = errors.Join(err, fmt.Errorf("%s: not a PEM certificate", name))
+			err = errors.Join(err, fmt.Errorf("%s: not a PEM certificate", path))
 			return nil
 		}
 		cert, perr := x509.ParseCertificate(block.Bytes)
-		err = errors.Join(err, perr)
+		if perr != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", path, perr))
+		}
 		return cert
 	}
 	root, issuer := read("swtpm-localca-rootca-cert.pem"), read("issuercert.pem")
 	if err != nil {
-		return nil, nil, fmt.Errorf("CA of the swtpm: %w", err)
+		return nil, nil, fmt.Errorf("%w: CA of the swtpm: %w", ErrDamaged, err)
 	}
 	return []*x509.Certificate{root}, []*x509.Certificate{issuer}, nil
 }

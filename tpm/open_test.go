@@ -57,18 +57,77 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
+// TestOpenNamesThePackage: swtpm is missed first, since swtpm_setup would not say so.
 func TestOpenNamesThePackage(t *testing.T) {
-	var missing *proc.MissingError
-	t.Setenv("PATH", t.TempDir())
-	if _, err := tpm.Open(context.Background(), "swtpm:"+t.TempDir(), tpm.Options{}); !errors.As(err, &missing) || missing.Package != "swtpm-tools" {
-		t.Errorf("to manufacture: %v", err)
-	}
-	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "tpm"), 0o700); err != nil {
+	swtpm, err := exec.LookPath("swtpm")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tpm.Open(context.Background(), "swtpm:"+dir, tpm.Options{}); !errors.As(err, &missing) || missing.Package != "swtpm" {
-		t.Errorf("to start: %v", err)
+	path, made := t.TempDir(), t.TempDir()
+	t.Setenv("PATH", path)
+	if err := os.Mkdir(filepath.Join(made, "tpm"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"swtpm", "swtpm-tools"} {
+		var missing *proc.MissingError
+		if _, err := tpm.Open(context.Background(), "swtpm:"+t.TempDir(), tpm.Options{}); !errors.As(err, &missing) || missing.Package != want {
+			t.Errorf("to manufacture: %v, want %s", err, want)
+		}
+		if want == "swtpm" {
+			if _, err := tpm.Open(context.Background(), "swtpm:"+made, tpm.Options{}); !errors.As(err, &missing) || missing.Package != want {
+				t.Errorf("to start: %v", err)
+			}
+		}
+		if err := os.Symlink(swtpm, filepath.Join(path, "swtpm")); err != nil && want == "swtpm" {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestSetupFails: of all that swtpm_setup prints, the line that says why is told.
+func TestSetupFails(t *testing.T) {
+	path := t.TempDir()
+	for _, name := range []string{"swtpm", "swtpm_setup", "swtpm_localca", "sh"} {
+		program, err := exec.LookPath(name)
+		if err == nil {
+			err = os.Symlink(program, filepath.Join(path, name))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", path)
+	dir := t.TempDir()
+	_, err := tpm.Open(context.Background(), "swtpm:"+dir, tpm.Options{})
+	if want := "swtpm_setup makes no TPM: swtpm_localca exit with status 1: Could not find certtool in PATH; mcim doctor tells what is missing"; !errors.Is(err, tpm.ErrSetup) || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("without certtool: %v", err)
+	}
+	if err := os.Remove(filepath.Join(path, "swtpm_setup")); err != nil {
+		t.Fatal(err)
+	}
+	silent := filepath.Join(path, "swtpm_setup")
+	for script, want := range map[string]string{
+		"exit 1": "it says nothing",
+		"echo Starting; echo; echo Ending.; exit 1": "makes no TPM: Ending; mcim",
+	} {
+		if err := os.WriteFile(silent, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tpm.Open(context.Background(), "swtpm:"+dir, tpm.Options{}); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", script, err)
+		}
+	}
+}
+
+// TestComma: swtpm would take the rest of the path for its next option.
+func TestComma(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "a,b")
+	if _, err := tpm.Open(context.Background(), "swtpm:"+dir, tpm.Options{}); err == nil || !strings.Contains(err.Error(), "no comma in the path "+dir+": name another folder") {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder is there: %v", err)
 	}
 }
 
@@ -109,26 +168,45 @@ func TestManufactureStartsAnewAfterACut(t *testing.T) {
 	}
 }
 
+// TestStateDamaged: a state that swtpm does not take, or would start another TPM
+// without, is named.
 func TestStateDamaged(t *testing.T) {
 	t.Parallel()
 	dir := tpmtest.Dir(t)
-	if err := os.WriteFile(filepath.Join(dir, "tpm", "tpm2-00.permall"), []byte("not a state"), 0o600); err != nil {
+	state := filepath.Join(dir, "tpm", "tpm2-00.permall")
+	good, err := os.ReadFile(state)
+	if err != nil {
 		t.Fatal(err)
 	}
-	m := tpmtest.OpenDir(t, dir, tpm.Options{})
-	if _, err := m.Info(); err == nil {
-		t.Error("a damaged state works")
-	} else {
-		t.Log(err)
+	for name, content := range map[string][]byte{"garbage": []byte("not a state"), "truncated": good[:len(good)/2], "empty": {}, "gone": nil} {
+		err := os.WriteFile(state, content, 0o600)
+		if content == nil {
+			err = os.Remove(state)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tpm.Open(context.Background(), "swtpm:"+dir, tpm.Options{}); !errors.Is(err, tpm.ErrDamaged) || !strings.Contains(err.Error(), state) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
-	if _, _, err := tpm.LocalCA(t.TempDir()); !errors.Is(err, os.ErrNotExist) {
+	if err := os.WriteFile(state, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tpmtest.OpenDir(t, dir, tpm.Options{}).Info(); err != nil {
+		t.Errorf("put back: %v", err)
+	}
+	if _, _, err := tpm.LocalCA(t.TempDir()); !errors.Is(err, os.ErrNotExist) || !errors.Is(err, tpm.ErrDamaged) {
 		t.Errorf("no CA: %v", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "ca", "issuercert.pem"), []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := tpm.LocalCA(dir); err == nil {
-		t.Error("a CA that is no PEM was read")
+	cert := filepath.Join(dir, "ca", "issuercert.pem")
+	for _, content := range []string{"x", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"} {
+		if err := os.WriteFile(cert, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := tpm.LocalCA(dir); !errors.Is(err, tpm.ErrDamaged) || !strings.Contains(err.Error(), cert) {
+			t.Errorf("a CA that is none: %v", err)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package tpm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,15 +14,18 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/google/go-tpm/tpm2"
+
 	"mcim/card/proc"
 )
 
 // Files in the folder of a swtpm: URI.
 const (
-	stateDir = "tpm"       // the TPM itself
-	caDir    = "ca"        // the local CA that signed the EK certificates
-	lockFile = "lock"      // held while open; names the holder
-	logFile  = "swtpm.log" // what swtpm printed
+	stateDir  = "tpm" // the TPM itself, in the file below
+	stateFile = "tpm2-00.permall"
+	caDir     = "ca"        // the local CA that signed the EK certificates
+	lockFile  = "lock"      // held while open; names the holder
+	logFile   = "swtpm.log" // what swtpm printed
 )
 
 // InUseError means that another process has the folder of a swtpm: URI open.
@@ -39,9 +43,15 @@ func (e *InUseError) Error() string {
 // speaks over a socket pair: no path to be too long, nothing to wait for, and
 // it ends when this process does, because the socket closes.
 func startSWTPM(ctx context.Context, dir string, timeout time.Duration) (link, error) {
+	if _, err := proc.Find("swtpm", "swtpm"); err != nil { // before swtpm_setup misses it
+		return link{}, err
+	}
 	dir, err := filepath.Abs(dir) // swtpm fails on a relative one
 	if err != nil {
 		return link{}, err
+	}
+	if strings.Contains(dir, ",") { // it ends the option that names the folder
+		return link{}, fmt.Errorf("swtpm takes no comma in the path %s: name another folder", dir)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return link{}, err
@@ -74,7 +84,20 @@ func startSWTPM(ctx context.Context, dir string, timeout time.Duration) (link, e
 		waitOrStop(child)
 		return errors.Join(err, unlock(lock))
 	}
+	if err := answers(l, dir); err != nil {
+		return link{}, errors.Join(err, l.close())
+	}
 	return l, nil
+}
+
+// answers asks for something that every TPM knows: swtpm looks at its state only
+// with the first command.
+func answers(l link, dir string) error {
+	_, err := tpm2.GetCapability{Capability: tpm2.TPMCapTPMProperties, Property: uint32(tpm2.TPMPTManufacturer), PropertyCount: 1}.Execute(l.TPM)
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: swtpm does not take %s: %w", ErrDamaged, filepath.Join(dir, stateDir, stateFile), cmp.Or(l.fault(err), err))
 }
 
 // ended tells why a process ended; nil if it runs. If its socket just closed it

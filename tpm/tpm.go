@@ -33,6 +33,8 @@ var (
 	ErrNoTPM = errors.New("no TPM there")
 	// ErrPermission: this user may not open the device.
 	ErrPermission = errors.New("no permission to use the TPM: add the user to group tss (usermod -aG tss USER) and log in again")
+	// ErrDamaged: the files of a swtpm: URI are broken or gone.
+	ErrDamaged = errors.New("the files of the TPM are damaged")
 	// ErrGone: the TPM does not answer any more; open it again.
 	ErrGone = errors.New("the TPM is gone")
 )

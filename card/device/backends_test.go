@@ -31,18 +31,18 @@ type heard struct {
 
 func (h heard) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	answer, err := h.Card.Transmit(ctx, command)
-	*h.log = append(*h.log, fmt.Sprintf("%x > %x %s", command, answer, cause(err)))
+	*h.log = append(*h.log, fmt.Sprintf("%x > %x %s", command, answer, causeName(err)))
 	return answer, err
 }
 
 func (h heard) Reset(ctx context.Context) ([]byte, error) {
 	atr, err := h.Card.Reset(ctx)
-	*h.log = append(*h.log, fmt.Sprintf("reset > %x %s", atr, cause(err)))
+	*h.log = append(*h.log, fmt.Sprintf("reset > %x %s", atr, causeName(err)))
 	return atr, err
 }
 
-// cause is the error of card.Card that err is. A card that was closed is gone.
-func cause(err error) string {
+// causeName is the error of card.Card that err is. A card that was closed is gone.
+func causeName(err error) string {
 	if errors.Is(err, pcsc.ErrClosed) {
 		return "removed"
 	}

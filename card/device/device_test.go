@@ -101,7 +101,7 @@ func TestOpenEmulated(t *testing.T) {
 		t.Errorf("%v", iccids)
 	}
 	for _, name := range []string{"nomodel", filepath.Join(dir, "none.img")} {
-		if _, err := Open(t.Context(), "emul:"+name, 0); !errors.Is(err, ErrURI) || !strings.Contains(err.Error(), name) {
+		if _, err := Open(t.Context(), "emul:"+name, 0); !errors.Is(err, ErrNoImage) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -19,6 +19,9 @@ import (
 // ErrURI is returned for a card URI of no known form.
 var ErrURI = errors.New("not a card URI: use pcsc:INDEX, pcsc:NAME, emul:usim, emul:IMAGE or replay:FILE")
 
+// ErrNoImage is returned for a card image that is not there.
+var ErrNoImage = errors.New("the file does not exist, and no card model has that name: check the path, or use emul:usim")
+
 // presence is how long a card that was just put into a reader may take to be
 // seen; pcscd looks every 0.4 s.
 const presence = time.Second
@@ -56,8 +59,8 @@ func split(uri string) (scheme, name string, err error) {
 }
 
 // Open opens the card that uri names; deadline bounds each call to a reader, 0
-// is that of package pcsc. Errors are ErrURI, those of pcsc.Open, of emul.Open and of
-// trace.OpenCassette.
+// is that of package pcsc. Errors are ErrURI, ErrNoImage, those of pcsc.Open, of
+// emul.Open and of trace.OpenCassette.
 func Open(ctx context.Context, uri string, deadline time.Duration) (*Card, error) {
 	scheme, name, err := split(uri)
 	switch {
@@ -113,7 +116,7 @@ func freshCard(_, model string) (*emul.Card, error) {
 
 func openImage(uri, name string) (*emul.Card, error) {
 	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%q: neither a card model nor a card image: %w", uri, ErrURI)
+		return nil, fmt.Errorf("%s: %w", uri, ErrNoImage)
 	}
 	return emul.Open(name, nil)
 }

@@ -68,6 +68,9 @@ func playPrivate(ctx context.Context, dir string, c card.Card) (*Played, error) 
 	}
 	p, err := Play(ctx, pcscd.Addrs[0], c)
 	if err != nil {
+		if ctx.Err() == nil {
+			err = cause(pcscd, err)
+		}
 		pcscd.Stop()
 		return nil, err
 	}
@@ -159,12 +162,38 @@ func (p *Played) seen(ctx context.Context, addr string, wait time.Duration) erro
 // Stats is what went over the link between reader and card.
 func (p *Played) Stats() vpcd.Stats { return p.link.Stats() }
 
+// endTime is more than a pcscd needs to end, whose connections have closed.
+const endTime = 2 * time.Second
+
+// Cause is err, which the card or its reader gave, or what is behind it: our pcscd
+// has ended (proc.ErrEnded).
+func (p *Played) Cause(err error) error {
+	if p == nil {
+		return err
+	}
+	return cause(p.pcscd, err)
+}
+
+func cause(pcscd *vpcd.PCSCD, err error) error {
+	if pcscd == nil || err == nil {
+		return err
+	}
+	select {
+	case <-pcscd.Done():
+	case <-time.After(endTime):
+	}
+	if ended := pcscd.Err(); ended != nil {
+		return fmt.Errorf("its %w", ended)
+	}
+	return err
+}
+
 // Wait returns when the card has left the reader, with the reason, or when ctx
 // has ended, with its error.
 func (p *Played) Wait(ctx context.Context) error {
 	select {
 	case <-p.done:
-		return p.err
+		return p.Cause(p.err)
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -283,12 +283,23 @@ func TestStartRefusals(t *testing.T) {
 func TestSocketOfAKilledInstanceIsReplaced(t *testing.T) {
 	t.Parallel()
 	dir := shortDir(t)
-	l, err := listen(filepath.Join(dir, "pcscd.comm"))
+	socket := filepath.Join(dir, "pcscd.comm")
+	l, err := listen(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Close(); err != nil { // leaves the file, as kill -9 does
 		t.Fatal(err)
+	}
+	// A child that is just being forked by another test may hold the socket until it
+	// runs its program.
+	for {
+		conn, err := net.Dial("unix", socket)
+		if err != nil {
+			break
+		}
+		_ = conn.Close()
+		time.Sleep(time.Millisecond)
 	}
 	p := startTest(t, Config{Dir: dir})
 	p.Stop()

@@ -110,8 +110,10 @@ Examples:
   mcim demo --card pcsc:0 --tpm device:/dev/tpmrm0 --ek-roots makers.pem \
     --allow 8999901000000000018 --profile card.toml --dry-run
 
-The last one is for hardware and shows the plan; without --dry-run it changes the subscription of
-that card.
+The last one is for hardware and shows the plan. Without --dry-run it proves that the card is the
+one of the profile, and changes its subscription. Without --lab it writes back at the end, if it has
+written to the card, what was in it, with sequence numbers ahead of those used. Of a run that is
+killed the lab stays; the next run with that card names the command that gives it back.
 
 An attack is mounted on a temporary lab or, with --lab, on a copy of that one, which stays as it is.
 Its last line is "refused: NAME at STEP: DEFENCE" with exit code 1 if a defence stopped it. With
@@ -172,6 +174,10 @@ func (c *demoCmd) Run(con console, ctx *contextHolder) error {
 func named(err error) error {
 	if errors.Is(err, hwtest.ErrNotNamed) || errors.Is(err, m2me.ErrProfile) || errors.Is(err, hwtest.ErrNoHome) {
 		return usage(err)
+	}
+	image := errors.Is(err, emul.ErrImageDamaged) || errors.Is(err, emul.ErrImageKey) || errors.Is(err, emul.ErrImageVersion)
+	if image && !errors.Is(err, world.ErrDamaged) { // not the lab's own, but one that was named
+		return imageError(err)
 	}
 	return err
 }

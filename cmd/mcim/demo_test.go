@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -29,6 +32,7 @@ func TestDemoScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"begin":   beginCommand,
+			"slay":    slayCommand,
 			"play":    playCommand,
 			"end":     endCommand,
 			"readers": readersCommand,
@@ -38,6 +42,7 @@ func TestDemoScripts(t *testing.T) {
 			"hold":    holdCommand,
 			"pulled":  pulledCommand,
 			"cut":     cutCommand,
+			"slain":   slainCommand,
 		},
 	})
 }
@@ -84,6 +89,37 @@ func cutCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}}
 	if _, err := (&hwtest.Runner{Lab: lab}).Run(ctx); err == nil || ctx.Err() == nil {
 		ts.Fatalf("not cut at %q: %v", args[1], err)
+	}
+}
+
+// slainCommand (slain STEP ARGS...) starts `mcim demo ARGS`, and kills it with SIGKILL
+// when its chart comes to that step.
+func slainCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: slain STEP ARGS...")
+	}
+	mcim, err := exec.LookPath("mcim")
+	ts.Check(err)
+	cmd := exec.Command(mcim, append([]string{"demo"}, args[1:]...)...)
+	cmd.Dir = ts.MkAbs(".")
+	for _, name := range []string{"PATH", "TMPDIR", "HOME", "XDG_STATE_HOME", "PCSCLITE_CSOCK_NAME"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	defer func() { _ = cmd.Process.Kill() }()
+	seen := ""
+	for b := make([]byte, 4096); !strings.Contains(seen, args[0]); {
+		n, err := out.Read(b)
+		if seen += string(b[:n]); err != nil {
+			ts.Fatalf("it did not come to %s: %v: %s", args[0], err, seen)
+		}
+	}
+	ts.Check(cmd.Process.Kill())
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.Exited() {
+		ts.Fatalf("not killed: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -181,6 +182,44 @@ func TestDoctorTPM(t *testing.T) {
 		c := check(t, out, hwtest.CheckTPM)
 		if code != tt.code || c.State != hwtest.Fail || !strings.Contains(c.Found, tt.found) || !strings.Contains(c.Fix, tt.fix) {
 			t.Errorf("%s: exit code %d, %+v", tt.uri, code, c)
+		}
+	}
+}
+
+// TestTPMBeforeTheRun: a named TPM is asked who it is before a run makes or prints
+// anything, and no run begins before its makers are named.
+func TestTPMBeforeTheRun(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	swtpm, err := proc.Start(t.Context(), proc.Spec{Path: "swtpm", Args: []string{"socket", "--tpm2", "--server",
+		"type=unixio,path=" + filepath.Join(dir, "sock"), "--tpmstate", "dir=" + dir, "--flags", "not-need-init,startup-clear"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer swtpm.Stop()
+	if err := await(filepath.Join(dir, "sock")); err != nil {
+		t.Fatal(err)
+	}
+	broken := listen(t, filepath.Join(dir, "broken"), func(net.Conn) {})
+	for _, tt := range []struct {
+		uri  string
+		code int
+		want string
+	}{
+		{"unix:" + filepath.Join(dir, "sock"), exitUsage, "are trusted: name a PEM file of their root certificates by --ek-roots FILE\n"},
+		{"unix:" + broken, exitEnvironment, "does not answer as a TPM 2.0: "},
+	} {
+		for _, args := range [][]string{{"demo", "--tpm", tt.uri, "--out", filepath.Join(dir, "out")}, {"lab", "init", "--tpm", tt.uri, "--lab", filepath.Join(dir, "lab")}} {
+			var out, talk bytes.Buffer
+			code := run(t.Context(), args, &out, &talk)
+			if code != tt.code || out.Len() > 0 || !strings.Contains(talk.String(), tt.want) || strings.Count(talk.String(), "\n") != 1 {
+				t.Errorf("%v: exit code %d, %q, %q", args, code, out.String(), talk.String())
+			}
+		}
+	}
+	for _, name := range []string{"out", "lab"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -83,7 +83,7 @@ func (c *emulateCmd) Run(con console, ctx *contextHolder) error {
 	}
 	con.say("the card is in the reader %s; Ctrl-C takes it out", cmp.Or(c.VPCD, strconv.Quote(played.Reader)))
 	if err := played.Wait(ctx); ctx.Err() == nil {
-		return err
+		return fmt.Errorf("the card has left its reader: %w: start mcim emulate again", err)
 	}
 	return nil
 }

@@ -198,7 +198,7 @@ func exitCode(err error) int {
 		return exitPass
 	case errors.Is(err, errFailed):
 		return exitFailed
-	case errors.As(err, &wrong), errors.Is(err, device.ErrURI), errors.Is(err, tpm.ErrURI),
+	case errors.As(err, &wrong), errors.Is(err, device.ErrURI), errors.Is(err, device.ErrNoImage), errors.Is(err, tpm.ErrURI),
 		errors.Is(err, hwtest.ErrOutput):
 		return exitUsage
 	default:

@@ -218,3 +218,19 @@ func TestInterrupted(t *testing.T) {
 		t.Errorf("card info: exit code %d, %q", code, talk.String())
 	}
 }
+
+// TestReadersFit: a reader with a long name and a card with the longest ATR.
+func TestReadersFit(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	err := writeReaders(&out, []readerRow{
+		{Index: 0, Name: "Identiv uTrust 3700 F CL Reader [uTrust 3700 F] (53692042204012) 00 00", State: "card in use", Family: "usim", ATR: strings.Repeat("3b", 33)},
+		{Index: 10, Name: "A", State: "empty"},
+	})
+	if wide := tooWide(out.String()); err != nil || len(wide) > 0 {
+		t.Errorf("%v: %q", err, wide)
+	}
+	if lines := strings.Split(out.String(), "\n"); len(lines) != 5 || lines[3] != "10     A"+strings.Repeat(" ", 71)+"empty" {
+		t.Errorf("%q", lines)
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -83,6 +82,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"play":    playCommand,
 			"end":     endCommand,
+			"slay":    slayCommand,
 			"readers": readersCommand,
 			"code":    codeCommand,
 			"lines":   linesCommand,
@@ -94,11 +94,14 @@ func TestScripts(t *testing.T) {
 // children is where a script keeps the processes that it started.
 type children struct{ byName map[string]*exec.Cmd }
 
-// setUpScript gives a script profiles with keys of its own, and no pcscd of the
-// machine.
+// setUpScript gives a script profiles with keys of its own, a home folder, and no
+// pcscd of the machine.
 func setUpScript(env *testscript.Env) error {
 	env.Values["children"] = &children{map[string]*exec.Cmd{}}
 	env.Setenv("PCSCLITE_CSOCK_NAME", filepath.Join(env.WorkDir, "no.comm"))
+	// Where mcim keeps labs; the scripts must not share it.
+	env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+	env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, ".state"))
 	programs, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator))
 	env.Setenv("MCIM_ONLY", programs) // a PATH with nothing but mcim
 	for name, iccid := range map[string]string{"card.toml": "8988211000000467343", "other.toml": "8988211000000467350"} {
@@ -121,35 +124,46 @@ func profileTOML(iccid string) string {
 }
 
 // playCommand (play NAME ARGS...) starts `mcim emulate ARGS`, waits until it says
-// that the card is there, and keeps what it printed in NAME.out.
+// that the card is there, and keeps what it prints in NAME.out and NAME.err.
 func playCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: play NAME ARGS...")
 	}
+	start(ts, args[0], append([]string{"emulate"}, args[1:]...), func(*exec.Cmd) bool {
+		return strings.Contains(ts.ReadFile(args[0]+".err"), "\n")
+	})
+	if said := ts.ReadFile(args[0] + ".err"); !strings.Contains(said, "the card is in the reader") {
+		ts.Fatalf("emulate says %q", said)
+	}
+	if socket, found := strings.CutPrefix(strings.TrimSpace(ts.ReadFile(args[0]+".out")), "PCSCLITE_CSOCK_NAME="); found {
+		ts.Setenv("PCSCLITE_CSOCK_NAME", socket)
+	}
+}
+
+// start starts mcim under a name, with its outputs in NAME.out and NAME.err, and
+// waits until it is as far as ready says.
+func start(ts *testscript.TestScript, name string, args []string, ready func(*exec.Cmd) bool) {
 	mcim, err := exec.LookPath("mcim")
 	ts.Check(err)
-	cmd := exec.Command(mcim, append([]string{"emulate"}, args[1:]...)...)
+	cmd := exec.Command(mcim, args...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "TMPDIR=" + ts.Getenv("TMPDIR"), "HOME=" + ts.Getenv("HOME")}
-	out, err := os.Create(ts.MkAbs(args[0] + ".out"))
+	out, err := os.Create(ts.MkAbs(name + ".out"))
 	ts.Check(err)
-	cmd.Stdout = out
-	talk, err := cmd.StderrPipe()
+	talk, err := os.Create(ts.MkAbs(name + ".err"))
 	ts.Check(err)
+	cmd.Stdout, cmd.Stderr = out, talk
 	ts.Check(cmd.Start())
-	ts.Check(out.Close())
-	ts.Value("children").(*children).byName[args[0]] = cmd
+	ts.Check(errors.Join(out.Close(), talk.Close()))
+	ts.Value("children").(*children).byName[name] = cmd
 	ts.Defer(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	first, err := bufio.NewReader(talk).ReadString('\n')
-	if err != nil || !strings.Contains(first, "the card is in the reader") {
-		ts.Fatalf("emulate says %q, %v", first, err)
-	}
-	go func() { _, _ = io.Copy(io.Discard, talk) }()
-	if socket, found := strings.CutPrefix(strings.TrimSpace(ts.ReadFile(args[0]+".out")), "PCSCLITE_CSOCK_NAME="); found {
-		ts.Setenv("PCSCLITE_CSOCK_NAME", socket)
+	for end := time.Now().Add(20 * time.Second); !ready(cmd); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) || !running(cmd.Process.Pid) {
+			ts.Fatalf("mcim %v does not begin: %s%s", args, ts.ReadFile(name+".out"), ts.ReadFile(name+".err"))
+		}
 	}
 }
 
@@ -159,21 +173,27 @@ func beginCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: begin NAME ARGS...")
 	}
-	mcim, err := exec.LookPath("mcim")
-	ts.Check(err)
-	cmd := exec.Command(mcim, args...)
-	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "TMPDIR=" + ts.Getenv("TMPDIR"), "HOME=" + ts.Getenv("HOME")}
-	ts.Check(cmd.Start())
-	ts.Value("children").(*children).byName[args[0]] = cmd
-	ts.Defer(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+	start(ts, args[0], args, func(cmd *exec.Cmd) bool {
+		return slices.Equal(namesOf(childrenOf(ts, cmd.Process.Pid)), []string{"pcscd", "swtpm"})
 	})
-	for end := time.Now().Add(20 * time.Second); !slices.Equal(namesOf(childrenOf(ts, cmd.Process.Pid)), []string{"pcscd", "swtpm"}); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			ts.Fatalf("mcim %v has the children %v", args, namesOf(childrenOf(ts, cmd.Process.Pid)))
-		}
+}
+
+// slayCommand (slay NAME PROGRAM CODE) kills a program that the mcim of that name
+// has started, and waits for the exit code of that mcim.
+func slayCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: slay NAME PROGRAM CODE")
+	}
+	cmd := ts.Value("children").(*children).byName[args[0]]
+	pids := childrenOf(ts, cmd.Process.Pid)
+	i := slices.IndexFunc(pids, func(pid int) bool { return slices.Equal(namesOf([]int{pid}), args[1:2]) })
+	if i < 0 {
+		ts.Fatalf("no %s among the children %v", args[1], namesOf(pids))
+	}
+	ts.Check(syscall.Kill(pids[i], syscall.SIGKILL))
+	_ = cmd.Wait()
+	if code := strconv.Itoa(cmd.ProcessState.ExitCode()); code != args[2] {
+		ts.Fatalf("exit code %s, want %s", code, args[2])
 	}
 }
 
@@ -333,7 +353,7 @@ func codeCommand(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range []string{"stdout", "stderr"} {
 		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(ts.ReadFile(name)), 0o600))
 	}
-	if slices.Contains(args, "--json") || slices.Contains(args, "--dry-run") || slices.Contains(args, "dump") { // documents
+	if slices.Contains(args, "--json") || slices.Contains(args, "dump") { // documents
 		return
 	}
 	for _, line := range tooWide(ts.ReadFile("stdout")) {

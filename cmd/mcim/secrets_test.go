@@ -187,6 +187,7 @@ func TestSecretsOfProfile(t *testing.T) {
 func runSearched(t *testing.T, dir string, secrets map[string]secret.Bytes, flags ...string) (*watcher, map[string][]byte) {
 	t.Helper()
 	t.Setenv("TMPDIR", filepath.Join(dir, "tmp"))
+	t.Setenv("XDG_STATE_HOME", filepath.Join(dir, "state"))
 	if err := os.Mkdir(filepath.Join(dir, "tmp"), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -106,14 +106,36 @@ func (u *inUICC) prove(ctx context.Context, by Content) (aka.SQN, error) {
 	return 0, nil
 }
 
-// PlanCard tells what P8c.8 would send to a card that writes or spends, in its
-// order, and sends nothing of it: the Guard makes a dry run. Nothing secret is
-// needed for that. Errors are those of the Guard.
-func PlanCard(ctx context.Context, c card.Card, iccid string) ([]card.Step, error) {
+// CardPlan is what is sent to a card that writes or spends, step by step.
+type CardPlan struct {
+	Prove  []card.Step // by ProveCard
+	Change []card.Step // by P8c.8
+	Back   []card.Step // by WriteCard
+}
+
+// PlanCard tells what would be sent to a card that writes or spends, and sends
+// nothing of it: the Guard makes a dry run. Nothing secret is needed for that.
+// Errors are those of the Guard.
+func PlanCard(ctx context.Context, c card.Card, iccid string) (CardPlan, error) {
 	none := func(n int) secret.Bytes { return secret.New(make([]byte, n)) }
 	u := onBench(c, CardKeys{ICCID: iccid, PIN1: none(8), ADM1: none(8)}, true)
-	err := u.personalise(ctx, Content{IMSI: "001020000000000", K: none(16), OPc: none(16)})
-	return u.guard.Plan(), err
+	sub := Content{IMSI: "001020000000000", K: none(16), OPc: none(16)}
+	if err := u.start(ctx); err != nil {
+		return CardPlan{}, err
+	}
+	if _, err := u.prove(ctx, sub); !errors.Is(err, card.ErrDryRun) {
+		return CardPlan{}, err
+	}
+	p := CardPlan{Prove: u.guard.Plan()}
+	if err := u.personalise(ctx, sub); err != nil {
+		return p, err
+	}
+	p.Change = u.guard.Plan()
+	_, err := u.prove(ctx, sub)
+	if p.Back = u.guard.Plan(); errors.Is(err, card.ErrDryRun) {
+		err = nil
+	}
+	return p, err
 }
 
 // WriteCard writes a subscription to a card, as P8c.8 does, without a TRE: for

@@ -32,12 +32,12 @@ type HeldError struct {
 	PID     int    // 0 if unknown
 }
 
-// Error is "lab DIR is held by mcim demo, process 123".
+// Error is "lab DIR is held by mcim demo, process 123: ...".
 func (e *HeldError) Error() string {
 	if e.PID == 0 {
-		return fmt.Sprintf("lab %s is held by another process: wait for it, or use another folder", e.Dir)
+		return fmt.Sprintf("lab %s is held by another mcim: wait until it ends, or name another folder", e.Dir)
 	}
-	return fmt.Sprintf("lab %s is held by %s, process %d", e.Dir, e.Command, e.PID)
+	return fmt.Sprintf("lab %s is held by %s, process %d: wait until it ends, or stop it (kill %d)", e.Dir, e.Command, e.PID, e.PID)
 }
 
 // LabConfig is the content of lab.toml: what is in the lab. Schema is set by
@@ -48,6 +48,9 @@ type LabConfig struct {
 	Operators []string `toml:"operators"`
 	// Machines are the serial numbers of the machines.
 	Machines []string `toml:"machines"`
+	// Hardware are the URIs of card and TPM that are not the lab's own: what they
+	// have of the lab has to be given back.
+	Hardware []string `toml:"hardware,omitempty"`
 }
 
 // The files in a lab folder that make it one.

@@ -70,8 +70,8 @@ func TestLab(t *testing.T) {
 func TestHeldErrorText(t *testing.T) {
 	t.Parallel()
 	for want, e := range map[string]*store.HeldError{
-		"lab D is held by mcim demo, process 123":                              {Dir: "D", Command: "mcim demo", PID: 123},
-		"lab D is held by another process: wait for it, or use another folder": {Dir: "D"},
+		"lab D is held by mcim demo, process 123: wait until it ends, or stop it (kill 123)": {Dir: "D", Command: "mcim demo", PID: 123},
+		"lab D is held by another mcim: wait until it ends, or name another folder":          {Dir: "D"},
 	} {
 		if e.Error() != want {
 			t.Errorf("got %q", e)

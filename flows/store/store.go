@@ -146,9 +146,24 @@ func (s *Store) init(ctx context.Context) error {
 	if err != nil {
 		return unreadable(ctx, err)
 	}
+	if err := s.sound(ctx); err != nil {
+		return err
+	}
 	plain, err := s.unseal(keyCheck, keyCheck, sealed)
 	if err != nil || subtle.ConstantTimeCompare(plain.Reveal(), []byte(keyCheck)) != 1 {
 		return fmt.Errorf("%w: %s belongs to another store", ErrKey, keyFile)
+	}
+	return nil
+}
+
+// sound looks for damage that the statements before have not met.
+func (s *Store) sound(ctx context.Context) error {
+	var found string
+	if err := s.db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&found); err != nil {
+		return unreadable(ctx, err)
+	}
+	if found != "ok" {
+		return fmt.Errorf("%w: %s", ErrDamaged, found)
 	}
 	return nil
 }

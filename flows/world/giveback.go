@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"mcim/card/device"
 	"mcim/flows/m2me"
+	"mcim/flows/store"
 	"mcim/flows/wire"
 	"mcim/tpm"
 )
@@ -78,7 +80,7 @@ type GivenBack struct {
 // lab is still there. The error is ErrCardKept, or that of a device or the stores.
 func (w *World) GiveBack(ctx context.Context, leaveCard bool) (back GivenBack, err error) {
 	defer func() { err = errors.Join(err, w.Close()) }()
-	if err := errors.Join(w.closeTo(1), w.openStores(ctx)); err != nil {
+	if err := errors.Join(w.closeTo(1), w.openStore(ctx, wire.MachineRole(w.serial))); err != nil {
 		return back, err
 	}
 	if !leaveCard {
@@ -97,13 +99,23 @@ func (w *World) GiveBack(ctx context.Context, leaveCard bool) (back GivenBack, e
 }
 
 // Remove opens a lab and gives it back. c.Card is where the card is, if it is not
-// where it was. Errors are those of GiveBack and of store.OpenLab.
+// where it was. One that is all in software owes nothing: it goes, whatever is
+// damaged in it. Errors are those of GiveBack and of store.OpenLab.
 func Remove(ctx context.Context, c Config) (GivenBack, error) {
 	w, err := openLab(c)
 	if err != nil {
 		return GivenBack{}, err
 	}
-	return w.GiveBack(ctx, c.LeaveCard)
+	hardware := w.lab.Config.Hardware
+	if len(hardware) == 0 {
+		return GivenBack{}, w.lab.Remove()
+	}
+	back, err := w.GiveBack(ctx, c.LeaveCard)
+	if errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrKey) {
+		err = fmt.Errorf("%w (%w): what lab %s has in %s was not given back: put that file back from a copy of the lab and remove it again, or give it up with rm -r",
+			ErrDamaged, err, w.lab.Dir, strings.Join(hardware, " and "))
+	}
+	return back, err
 }
 
 // releaseTPM gives back what a TPM has of the lab; the lab's own goes with it.
@@ -149,17 +161,17 @@ func (w *World) restore(ctx context.Context, uri string) error {
 	return befores.Put(ctx, s, beforeKey, b)
 }
 
-// withLab opens a lab's stores, and nothing else of it, for use.
+// withLab opens the machine's store, and nothing else of a lab, for use.
 func withLab(ctx context.Context, c Config, use func(*World) error) (err error) {
 	w, err := openLab(c)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	if err := w.openStores(ctx); err != nil {
-		return err
+	if err := w.openStore(ctx, wire.MachineRole(w.serial)); err != nil {
+		return w.damaged(err)
 	}
-	return use(w)
+	return w.damaged(use(w))
 }
 
 // withTPM opens a lab and its TPM alone, if it has one, for use.

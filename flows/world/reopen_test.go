@@ -170,11 +170,13 @@ func TestDamagedLab(t *testing.T) {
 		{"roles/supplier/ca/ca-key.pem", garbage, wire.ErrKeyFile, "CA of the supplier"},
 		{"card.img", garbage, emul.ErrImageDamaged, "card.img"},
 		{"card.img", "", world.ErrDamaged, "the lab's card"},
-		{"tpm/ca/issuercert.pem", garbage, nil, "issuercert.pem"},
-		{"tpm/tpm/tpm2-00.permall", garbage, nil, "swtpm"},
+		{"ca/ca.pem", "", world.ErrDamaged, "the lab's CA"},
+		{"tpm/ca/issuercert.pem", garbage, world.ErrDamaged, "issuercert.pem"},
+		{"tpm/tpm/tpm2-00.permall", garbage, world.ErrDamaged, "tpm2-00.permall"},
+		{"tpm/tpm/tpm2-00.permall", "", world.ErrDamaged, "tpm2-00.permall"},
 		{inMachine + "/tre/state", garbage, mcim.ErrRollback, "state of the TRE"},
 		{inMachine + "/tre/sealed-state-key", "", mcim.ErrRollback, "gone"},
-		{inMachine + "/tre/dek-policy", garbage, nil, "dek-policy"},
+		{inMachine + "/tre/dek-policy", garbage, mcim.ErrRollback, "dek-policy"},
 		{inMachine + "/cert.pem", garbage, wire.ErrKeyFile, "cert.pem"},
 	} {
 		path := filepath.Join(c.Dir, tt.file)
@@ -191,10 +193,103 @@ func TestDamagedLab(t *testing.T) {
 		if err == nil || tt.want != nil && !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.words) {
 			t.Errorf("%s: error %v, want %v with %q", tt.file, err, tt.want, tt.words)
 		}
+		if errors.Is(err, world.ErrDamaged) && !strings.HasSuffix(err.Error(), "or remove the lab with mcim lab remove --lab "+c.Dir) {
+			t.Errorf("%s: no next step in %v", tt.file, err)
+		}
 		putBack(t, path, good)
 	}
 	if err := start(ctx, c); err != nil {
 		t.Errorf("with all put back: %v", err)
+	}
+}
+
+// TestDamage: after a procedure has failed, the file of the lab that is behind it is
+// found, also one that only a role at the other end of a connection has missed.
+func TestDamage(t *testing.T) {
+	t.Parallel()
+	ctx, c := context.Background(), finished(t)
+	w, err := world.Open(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() })
+	failure := errors.New("refused at the other end")
+	if err := errors.Join(w.Damage(failure), w.Resume(ctx), w.Damage(failure), w.Damage(nil)); err != nil {
+		t.Errorf("a whole lab: %v", err)
+	}
+	for _, pattern := range []string{"state", "sealed-state-key", "sealed-card-adm1", "sealed-card-pin1", "sqn-*"} {
+		paths, err := filepath.Glob(filepath.Join(c.Dir, "roles", "m2me", "*", "tre", pattern))
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("%s: %v, %v", pattern, paths, err)
+		}
+		for _, truncate := range []bool{true, false} {
+			good := files(t, paths[0])
+			err := os.Remove(paths[0])
+			if truncate {
+				err = os.WriteFile(paths[0], good[filepath.Base(paths[0])].Data[:7], 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Damage(failure); !errors.Is(err, world.ErrDamaged) || !strings.Contains(err.Error(), filepath.Dir(paths[0])) {
+				t.Errorf("%s: %v", paths[0], err)
+			}
+			putBack(t, paths[0], good)
+		}
+	}
+	if err := w.Damage(failure); err != nil {
+		t.Errorf("with all put back: %v", err)
+	}
+	missing := filepath.Join(c.Dir, "file")
+	_, failure = os.ReadFile(missing)
+	if err := w.Damage(failure); !errors.Is(err, world.ErrDamaged) || !strings.Contains(err.Error(), missing) {
+		t.Errorf("a file of the lab is gone: %v", err)
+	}
+}
+
+// TestRemoveDamaged: a lab in software goes, whatever is damaged in it. One on a TPM
+// of somebody else goes while it knows what it has there, and otherwise says what
+// that TPM keeps.
+func TestRemoveDamaged(t *testing.T) {
+	t.Parallel()
+	ctx, dir := context.Background(), t.TempDir()
+	garbage := []byte(strings.Repeat("garbage ", 1024))
+	for _, tt := range []struct{ name, file, tpm, want string }{
+		{"software: machine", "roles/m2me/*/store.db", "", ""},
+		{"software: role", "roles/ro/store.db", "", ""},
+		{"software: TPM", "tpm/tpm/tpm2-00.permall", "", ""},
+		{"TPM: role", "roles/ro/store.db", "swtpm:" + filepath.Join(dir, "one"), ""},
+		{"TPM: machine", "roles/m2me/*/store.db", "swtpm:" + filepath.Join(dir, "two"), "was not given back"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := world.Config{Dir: filepath.Join(t.TempDir(), "lab"), InProcess: true, TPM: tt.tpm}
+			w, err := world.Create(ctx, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(flows.NewRun(w).Supply(ctx), w.Close()); err != nil {
+				t.Fatal(err)
+			}
+			paths, err := filepath.Glob(filepath.Join(c.Dir, tt.file))
+			if err != nil || len(paths) != 1 {
+				t.Fatalf("%v, %v", paths, err)
+			}
+			if err := os.WriteFile(paths[0], garbage, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			back, err := world.Remove(ctx, world.Config{Dir: c.Dir})
+			_, gone := os.Stat(c.Dir)
+			if tt.want == "" {
+				if err != nil || !errors.Is(gone, os.ErrNotExist) || (len(back.TPM) > 0) != (tt.tpm != "") {
+					t.Errorf("%+v, %v, %v", back, err, gone)
+				}
+				return
+			}
+			if !errors.Is(err, world.ErrDamaged) || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), tt.tpm) || !strings.Contains(err.Error(), paths[0]) || gone != nil {
+				t.Errorf("%v, %v", err, gone)
+			}
+		})
 	}
 }
 

@@ -83,6 +83,9 @@ type role interface {
 // startRoles makes and starts all roles but the machine, which is powered on by
 // its procedure.
 func (w *World) startRoles(ctx context.Context) error {
+	if _, err := wire.LoadCA(w.lab.Path("ca")); err != nil { // who needs it comes late
+		return fmt.Errorf("the lab's CA: %w", err)
+	}
 	nodes := map[string]wire.NodeConfig{}
 	for _, role := range append([]string{wire.FactoryRole(w.serial)}, roleNames...) {
 		var err error

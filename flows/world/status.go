@@ -85,7 +85,7 @@ func Look(ctx context.Context, c Config) (Status, error) {
 	if err == nil {
 		s, err = w.look(ctx)
 	}
-	return s, errors.Join(err, w.Close())
+	return s, errors.Join(w.damaged(err), w.Close())
 }
 
 func (w *World) look(ctx context.Context) (Status, error) {

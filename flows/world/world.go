@@ -11,11 +11,14 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"mcim/card"
 	"mcim/card/device"
 	"mcim/card/emul"
+	"mcim/card/pcsc"
+	"mcim/card/proc"
 	"mcim/card/trace"
 	"mcim/flows/engine"
 	"mcim/flows/m2me"
@@ -29,6 +32,7 @@ import (
 	"mcim/flows/wire"
 	"mcim/tpm"
 	"mcim/tpm/ident"
+	"mcim/tpm/mcim"
 	"mcim/tpm/measure"
 )
 
@@ -156,12 +160,15 @@ func Create(ctx context.Context, c Config) (*World, error) {
 	if err := c.absolute(); err != nil {
 		return nil, err
 	}
-	lab, err := store.CreateLab(c.Dir, c.Command, store.LabConfig{Operators: []string{SHOA, SHOB}, Machines: []string{serial}})
+	lab, err := store.CreateLab(c.Dir, c.Command, store.LabConfig{
+		Operators: []string{SHOA, SHOB}, Machines: []string{serial}, Hardware: c.hardware(),
+	})
 	if err != nil {
 		return nil, err
 	}
 	w := newWorld(c, lab)
 	if err := w.create(ctx); err != nil {
+		err = w.behind(err)
 		err = errors.Join(err, w.Close())
 		_, rerr := Remove(context.WithoutCancel(ctx), c)
 		return nil, errors.Join(err, rerr)
@@ -194,23 +201,57 @@ func Open(ctx context.Context, c Config) (*World, error) {
 		err = w.open(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(w.damaged(err), w.Close())
+		return nil, errors.Join(w.behind(err), w.Close())
 	}
 	return w, nil
 }
 
+// behind tells what is behind an error of a lab that does not open: a pcscd of its
+// own that has ended, or a damaged file.
+func (w *World) behind(err error) error {
+	if errors.Is(err, card.ErrRemoved) || errors.Is(err, pcsc.ErrNoService) {
+		if ended := w.Played.Cause(err); errors.Is(ended, proc.ErrEnded) {
+			return fmt.Errorf("%w: start the run again", ended)
+		}
+	}
+	return w.damaged(err)
+}
+
 // damaged says what to do about a lab in which a file is broken or missing.
 func (w *World) damaged(err error) error {
-	broken := false
-	for _, cause := range []error{store.ErrDamaged, store.ErrKey, wire.ErrKeyFile, emul.ErrImageDamaged} {
-		broken = broken || errors.Is(err, cause)
+	causes := []error{store.ErrDamaged, store.ErrKey, wire.ErrKeyFile, mcim.ErrRollback}
+	if w.config.Card == "" {
+		causes = append(causes, emul.ErrImageDamaged, emul.ErrImageKey)
 	}
+	if w.config.TPM == "" {
+		causes = append(causes, tpm.ErrDamaged)
+	}
+	broken := slices.ContainsFunc(causes, func(cause error) bool { return errors.Is(err, cause) })
 	var file *fs.PathError
 	missing := errors.Is(err, fs.ErrNotExist) && errors.As(err, &file) && strings.HasPrefix(file.Path, w.lab.Dir)
 	if !broken && !missing {
+		if errors.Is(err, tpm.ErrDamaged) {
+			return fmt.Errorf("%w: put that file back from a copy, or name another folder", err)
+		}
 		return err
 	}
-	return fmt.Errorf("%w (%w): put that file back from a copy of the lab, or delete the lab's folder and make a new one", ErrDamaged, err)
+	return fmt.Errorf("%w (%w): put that file back from a copy of the lab, or remove the lab with mcim lab remove --lab %s", ErrDamaged, err, w.lab.Dir)
+}
+
+// Damage tells whether failure, with which a procedure has ended, comes of a file of
+// the lab that is broken or missing: ErrDamaged with that file, or nil.
+func (w *World) Damage(failure error) error {
+	for _, err := range []error{failure, w.Machine.Check()} {
+		if err := w.damaged(err); errors.Is(err, ErrDamaged) {
+			return err
+		}
+	}
+	return nil
+}
+
+// hardware are the URIs of what is not the lab's own.
+func (c Config) hardware() []string {
+	return slices.DeleteFunc([]string{c.Card, c.TPM}, func(uri string) bool { return uri == "" })
 }
 
 // finished says whether the lab was made to its end.
@@ -297,13 +338,20 @@ func (w *World) open(ctx context.Context) error {
 
 func (w *World) openStores(ctx context.Context) error {
 	for _, role := range append([]string{wire.MachineRole(w.serial)}, roleNames...) {
-		s, err := store.Open(ctx, w.lab.Path("roles", role))
-		if err != nil {
-			return fmt.Errorf("store of %s: %w", role, err)
+		if err := w.openStore(ctx, role); err != nil {
+			return err
 		}
-		w.later(s.Close)
-		w.stores[role] = s
 	}
+	return nil
+}
+
+func (w *World) openStore(ctx context.Context, role string) error {
+	s, err := store.Open(ctx, w.lab.Path("roles", role))
+	if err != nil {
+		return fmt.Errorf("store of %s: %w", role, err)
+	}
+	w.later(s.Close)
+	w.stores[role] = s
 	return nil
 }
 

@@ -60,7 +60,7 @@ func readBinding(path string) (*dekBinding, error) {
 	}
 	var b dekBinding
 	if err := decode(content, &b); err != nil {
-		return nil, fmt.Errorf("policy of the DEK in %s: %w", path, err)
+		return nil, fmt.Errorf("policy of the DEK in %s: %w: %w", path, ErrRollback, err)
 	}
 	return &b, nil
 }

@@ -107,7 +107,7 @@ func readLimited(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if info.Size() > limit {
-		return nil, fmt.Errorf("%s has %d bytes, more than %d", path, info.Size(), limit)
+		return nil, fmt.Errorf("%w: %s has %d bytes, more than %d", ErrRollback, path, info.Size(), limit)
 	}
 	return os.ReadFile(path)
 }

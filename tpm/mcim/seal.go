@@ -82,7 +82,7 @@ func (s *Store) Unseal(name string) (secret.Bytes, error) {
 		_, err = p.Digest() // a policy that nobody would have sealed under
 	}
 	if err != nil {
-		return secret.Bytes{}, fmt.Errorf("unseal %s: %w: %w", name, ErrRollback, err)
+		return secret.Bytes{}, fmt.Errorf("unseal %s: %w: %w", path, ErrRollback, err)
 	}
 	value, err := s.m.unseal(&b, p)
 	if err != nil {

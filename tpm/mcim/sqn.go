@@ -48,7 +48,7 @@ func openSQN(path string, b *box, label string, c counter) (*sqnFile, *aka.SQNAr
 	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil, fmt.Errorf("sequence numbers: the file is gone: %w", ErrRollback)
+		return nil, nil, fmt.Errorf("sequence numbers: %s is gone: %w", path, ErrRollback)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("sequence numbers: %w", err)
@@ -77,7 +77,7 @@ func (s *sqnFile) load() (*aka.SQNArray, error) {
 		}
 		return array, err
 	}
-	return nil, fmt.Errorf("sequence numbers: %w", ErrRollback)
+	return nil, fmt.Errorf("sequence numbers in %s: %w", s.f.Name(), ErrRollback)
 }
 
 // store makes the array durable and counts; only then may a result leave.

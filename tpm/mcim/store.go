@@ -223,20 +223,20 @@ func (s *Store) missing() error {
 	if written == nil || !*written {
 		return ErrNotProvisioned
 	}
-	return fmt.Errorf("the files of the TRE are gone: %w", ErrRollback)
+	return fmt.Errorf("the files of the TRE in %s are gone: %w", s.cfg.Dir, ErrRollback)
 }
 
 func (s *Store) readState() (*state, error) {
 	sealed, err := readLimited(s.path(stateFile), 1<<20)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the state of the TRE is gone: %w", ErrRollback)
+		return nil, fmt.Errorf("the state of the TRE %s is gone: %w", s.path(stateFile), ErrRollback)
 	}
 	if err != nil {
 		return nil, err
 	}
 	plain, version, ok := s.box.open(stateFile, sealed, s.at, s.at+1)
 	if !ok {
-		return nil, fmt.Errorf("state of the TRE: %w", ErrRollback)
+		return nil, fmt.Errorf("state of the TRE %s: %w", s.path(stateFile), ErrRollback)
 	}
 	st, err := parseState(plain)
 	if err != nil {
