@@ -109,7 +109,7 @@ func fresh() CardInfo {
 			Reason: "the ATR is that of model usim: UICC with a USIM, key files of the sysmoISIM-SJA5 family"},
 		Kind:         "UICC",
 		ICCID:        Reading{Value: testICCID},
-		Applications: []Application{{"a0000000871002ff49ff0589", "USIM", "USIM"}},
+		Applications: []Application{{"a0000000871002ff49ff0589", "USIM", "USIM"}, {"a0000000871004ff49ff0589", "ISIM", "ISIM"}},
 		PINs: []PIN{
 			{Ref: 0x01, Name: "PIN1 (01)", Enabled: pointer(true), Tries: pointer(3)},
 			{Ref: 0x0A, Name: "ADM1", Enabled: pointer(true), Tries: pointer(3)},
@@ -304,7 +304,8 @@ func TestInspectDamaged(t *testing.T) {
 			}
 			return r
 		})}, func(c *CardInfo) {
-			c.Applications, c.ApplicationsWhy = []Application{}, "record 1: malformed EF.DIR record: at byte 0: malformed TLV: tag 00"
+			c.Applications, c.ApplicationsWhy = []Application{}, "record 1: malformed EF.DIR record: at byte 0: malformed TLV: tag 00"+
+				"; record 2: malformed EF.DIR record: at byte 0: malformed TLV: tag 00"
 		}},
 		{"EF.DIR behind a key", altered{answer: selected("2f00", uicc.INSReadRecord, status(0x69, 0x82))},
 			func(c *CardInfo) {

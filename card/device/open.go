@@ -94,7 +94,7 @@ func openRecording(uri, name string) (*Card, error) {
 // openEmulated takes name for a model before it takes it for a file; write
 // ./usim for a file of that name.
 func openEmulated(uri, name string) (*Card, error) {
-	_, err := model.ByName(name)
+	_, err := model.CardByName(name)
 	open, spare := openImage, err == nil
 	if spare {
 		open = freshCard

@@ -522,7 +522,8 @@ func TestReadOddCards(t *testing.T) {
 			return answer
 		}, Options{}, "ADF.a0000000881002ff49ff0589", "no files of this application are known, so it was not selected"},
 		{"a second USIM", func(command, answer []byte) []byte {
-			if strings.HasPrefix(hex.EncodeToString(command), "00b20204") && len(answer) == 40 && answer[0] == 0xFF {
+			if strings.HasPrefix(hex.EncodeToString(command), "00b20204") && len(answer) == 40 && answer[0] == 0x61 {
+				copy(answer[12:38], bytes.Repeat([]byte{0xFF}, 26))
 				copy(answer, []byte{0x61, 0x0A, 0x4F, 0x08, 0xA0, 0x00, 0x00, 0x00, 0x87, 0x10, 0x02, 0xFF})
 			}
 			return answer
@@ -552,7 +553,8 @@ type muteAt struct{ card.Card }
 
 func (c muteAt) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	answer, err := c.Card.Transmit(ctx, command)
-	if bytes.Contains(answer, []byte{0x83, 0x02, 0x6F, 0x07}) && bytes.Contains(answer, []byte{0x8B, 0x03, 0x6F, 0x06}) {
+	if bytes.Contains(answer, []byte{0x83, 0x02, 0x6F, 0x07}) && bytes.Contains(answer, []byte{0x8B, 0x03, 0x6F, 0x06}) &&
+		bytes.Contains(answer, []byte{0x80, 0x02, 0x00, 0x09}) { // EF.IST has the same identifier, and another size
 		return nil, fmt.Errorf("muted: %w", card.ErrTimeout)
 	}
 	return answer, err

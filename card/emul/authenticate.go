@@ -13,12 +13,10 @@ import (
 )
 
 // Contexts of AUTHENTICATE (TS 31.102, 7.1.2) that the card knows of and does
-// not have, beside the GSM context.
+// not have.
 const (
 	contextVGCS = 0x82
-	contextGBA  = 0x84
 	contextMBMS = 0x85
-	contextKey  = 0x86
 )
 
 // Tags of the answer (TS 31.102, 7.1.2.1).
@@ -27,24 +25,30 @@ const (
 	tagSync    = 0xDC
 )
 
+// Lengths of the data of AUTHENTICATE: RAND, and AUTN, each behind its length.
 const (
-	authenticateLen = 2 * (1 + 16) // length and value of RAND and AUTN
+	gsmLen          = 1 + 16
+	authenticateLen = 2 * gsmLen
 	sqnBytes        = 6
 )
+
+// Services of EF.UST (TS 31.102, 4.2.8) that decide what AUTHENTICATE does.
+const serviceGBA usim.Service = 68
 
 var (
 	errKeyFiles = errors.New("the key files hold nothing that this card can run")
 	errStorage  = errors.New("the image could not be written")
 )
 
-// authenticate is AUTHENTICATE (TS 31.102, 7.1): 3G context only, with the
-// application selected and PIN1 verified.
+// authenticate is AUTHENTICATE (TS 31.102, 7.1; TS 31.103, 7.1), with the
+// application selected and PIN1 verified. The ISIM has the one context that both
+// applications write 81.
 func (c *Card) authenticate(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 	if cmd.P1 != 0 {
 		return apdu.SWIncorrectP1P2
 	}
 	switch cmd.P2 {
-	case usim.Context3G, usim.ContextGSM, contextVGCS, contextGBA, contextMBMS, contextKey:
+	case usim.Context3G, usim.ContextGSM, usim.ContextGBA, contextVGCS, contextMBMS, usim.ContextLocalKey:
 	default:
 		return apdu.SWIncorrectP1P2
 	}
@@ -53,29 +57,64 @@ func (c *Card) authenticate(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 		return apdu.SWConditionsNotSatisfied
 	case !c.verified(uicc.RefPIN1):
 		return apdu.SWSecurityStatus
-	case cmd.P2 != usim.Context3G:
+	case cmd.P2 == usim.Context3G:
+		return c.authenticate3G(cmd, !ch.app.isim && c.service(usim.ServiceGSMAccess))
+	case ch.app.isim:
 		return apdu.SWSecurityContext
+	case cmd.P2 == usim.ContextGSM && c.service(usim.ServiceGSMAccess) && c.service(usim.ServiceGSMContext):
+		return c.authenticateGSM(cmd)
+	case cmd.P2 == usim.ContextGBA && c.service(serviceGBA):
+		return c.authenticateGBA(cmd)
+	}
+	return apdu.SWSecurityContext
+}
+
+// service reports whether a service is available in EF.UST.
+func (c *Card) service(s usim.Service) bool { return usim.UST(c.ust.data).Has(s) }
+
+// authenticate3G is the 3G context, and that of IMS AKA; withKc adds the key for GSM.
+func (c *Card) authenticate3G(cmd *apdu.Command, withKc bool) apdu.StatusWord {
+	switch {
 	case len(cmd.Data) != authenticateLen:
 		return apdu.SWWrongLength
 	case cmd.Data[0] != 16 || cmd.Data[17] != 16:
 		return apdu.SWWrongData
 	}
-	return c.runAKA(cmd, [16]byte(cmd.Data[1:]), [16]byte(cmd.Data[18:]))
-}
-
-func (c *Card) runAKA(cmd *apdu.Command, rand, autn [16]byte) apdu.StatusWord {
 	if err := c.loadEngine(); err != nil {
 		return apdu.SWConditionsNotSatisfied
 	}
-	result, err := c.engine.Authenticate(rand, autn)
+	result, err := c.engine.Authenticate([16]byte(cmd.Data[1:]), [16]byte(cmd.Data[18:]))
 	if err != nil {
 		return c.refuseAKA(cmd, err)
 	}
-	var answer [1 + 3*(1+16)]byte
+	var answer [1 + 3*(1+16) + 1 + 8]byte
 	res := result.RES.Bytes()
 	b := append(append(answer[:0], tagSuccess, byte(len(res))), res...)
 	b = append(append(b, 16), result.CK[:]...)
-	return c.reply4(cmd, append(append(b, 16), result.IK[:]...))
+	b = append(append(b, 16), result.IK[:]...)
+	if withKc {
+		kc := aka.Kc(result.CK, result.IK)
+		b = append(append(b, byte(len(kc))), kc[:]...)
+	}
+	return c.reply4(cmd, b)
+}
+
+// authenticateGSM is the GSM context (TS 31.102, 7.1.1.2).
+func (c *Card) authenticateGSM(cmd *apdu.Command) apdu.StatusWord {
+	switch {
+	case len(cmd.Data) != gsmLen:
+		return apdu.SWWrongLength
+	case cmd.Data[0] != 16:
+		return apdu.SWWrongData
+	}
+	if err := c.loadEngine(); err != nil {
+		return apdu.SWConditionsNotSatisfied
+	}
+	sres, kc, err := c.gsm.Triplet([16]byte(cmd.Data[1:]))
+	if err != nil {
+		return c.refuseAKA(cmd, err)
+	}
+	return c.reply4(cmd, usim.AuthenticateGSMResponse{SRES: sres, Kc: kc}.Encode())
 }
 
 // refuseAKA answers where there is no result: by AUTS, or by a status word.
@@ -95,10 +134,8 @@ func (c *Card) refuseAKA(cmd *apdu.Command, err error) apdu.StatusWord {
 
 // loadEngine makes the USIM out of the key files where they have changed since.
 func (c *Card) loadEngine() error {
-	if u, ok := c.engine.(*aka.USIM); ok {
-		u.AcceptForgedAUTN = c.AcceptForgedAUTN
-	}
 	if c.engine != nil {
+		c.engine.AcceptForgedAUTN = c.AcceptForgedAUTN
 		return nil
 	}
 	key, err := c.model.DecodeKey(secret.New(c.keyFile.data))
@@ -113,18 +150,28 @@ func (c *Card) loadEngine() error {
 	if err != nil {
 		return err
 	}
-	block, err := aka.NewAES(key.K)
+	a, err := algorithmOf(key)
 	if err != nil {
 		return err
 	}
-	m, err := aka.NewMilenage(block, key.OPc)
-	if err != nil {
-		return err
-	}
-	u := aka.NewUSIM(m, array, c.storeSQN)
-	u.AcceptForgedAUTN = c.AcceptForgedAUTN
-	c.engine = u
+	c.engine, c.gsm = aka.NewUSIM(a, array, c.storeSQN), aka.NewGSM(a)
+	c.engine.AcceptForgedAUTN = c.AcceptForgedAUTN
 	return nil
+}
+
+// algorithmOf is the algorithm under a key.
+func algorithmOf(k model.Key) (aka.Algorithm, error) {
+	switch k.Algorithm {
+	case model.TUAK:
+		return aka.NewTUAK(k.K, k.OPc, aka.TUAKOptions{})
+	case model.XOR:
+		return aka.NewXOR(k.K)
+	}
+	block, err := aka.NewAES(k.K)
+	if err != nil {
+		return nil, err
+	}
+	return aka.NewMilenage(block, k.OPc)
 }
 
 // sqnArray is the state that the SQN file describes. Settings that switch the

@@ -1,31 +1,17 @@
 package emul
 
 import (
-	"bytes"
 	"fmt"
+	"strings"
 
+	"mcim/apdu/ef"
 	"mcim/apdu/secret"
 	"mcim/apdu/uicc"
 	"mcim/apdu/usim"
 	"mcim/card/model"
 )
 
-// Files that package usim has no name for.
-const (
-	efSPN       = 0x6F46 // TS 31.102, 4.2.12
-	efEST       = 0x6F56 // 4.2.47
-	efStartHFN  = 0x6F5B // 4.2.51
-	efThreshold = 0x6F5C // 4.2.52
-	efSST       = 0x6F38 // TS 51.011, 10.3.7
-	fidADF      = 0x7FD0 // as in the family that the ATR is of
-
-	sfiPL        = 0x05
-	sfiEST       = 0x05
-	sfiStartHFN  = 0x0F
-	sfiThreshold = 0x10
-)
-
-// Records of both EF.ARR: who reads and who updates.
+// Records of every EF.ARR: who reads and who updates.
 const (
 	alwaysNever = iota + 1
 	alwaysADM
@@ -39,13 +25,16 @@ const (
 
 const arrRecordLen = 24
 
-// aidUSIM is a full AID of a USIM (TS 101 220, annex E).
-func aidUSIM() []byte { return append(usim.AIDPrefix(), 0xFF, 0x49, 0xFF, 0x05, 0x89) }
+// sfiARRISIM is the SFI of EF.ARR below an
+// ISIM (TS 31.103, 4.2.6).
+const sfiARRISIM = 0x06
 
 // builder puts a card together; the first error stays.
 type builder struct {
-	card *Card
-	err  error
+	card  *Card
+	dirs  map[ef.Dir]*dir
+	rules map[*dir]*ruleFile
+	err   error
 }
 
 // New makes a card with the content of the profile. Its state ends with the
@@ -54,14 +43,19 @@ func New(p Profile) (*Card, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	m, err := model.ByName(p.Model)
+	l, err := model.CardByName(p.Model)
 	if err != nil {
 		return nil, err
 	}
-	b := builder{card: &Card{model: m}}
-	b.masterFile(p)
-	b.application(p)
-	b.classGSM()
+	return build(l, p)
+}
+
+// build makes the card l with the content of the profile.
+func build(l *model.Card, p Profile) (*Card, error) {
+	b := builder{card: &Card{layout: l, model: l.Family}, dirs: map[ef.Dir]*dir{}, rules: map[*dir]*ruleFile{}}
+	b.directories()
+	b.content(p)
+	b.keyFiles(p)
 	b.keys(p)
 	if b.err != nil {
 		return nil, fmt.Errorf("build the software UICC: %w", b.err)
@@ -72,130 +66,145 @@ func New(p Profile) (*Card, error) {
 	return c, nil
 }
 
-// content takes the result of an encoder.
-func (b *builder) content(data []byte, err error) []byte {
+// must takes the result of an encoder.
+func (b *builder) must(data []byte, err error) []byte {
 	if err != nil && b.err == nil {
 		b.err = err
 	}
 	return data
 }
 
-// add makes a transparent EF.
-func (b *builder) add(d *dir, rules *ruleFile, rule int, fid uint16, sfi byte, data []byte) *file {
-	f := &file{
-		id: fileObject(d.fid, fid), fid: fid, sfi: sfi,
-		data: bytes.Clone(data), access: access{rules, rule},
+// directories makes the MF, the applications, and DF.GSM and DF.TELECOM for old
+// tools (TS 51.011, 10).
+func (b *builder) directories() {
+	c := b.card
+	c.mf = &dir{fid: uicc.FIDMF}
+	b.dirs[ef.DirMF] = c.mf
+	b.addARR(c.mf, uicc.FIDEFARR, uicc.SFIEFARR)
+	for _, a := range c.layout.Applications {
+		adf := &dir{fid: a.FID, aid: a.AID, parent: c.mf}
+		c.mf.dirs, c.apps = append(c.mf.dirs, adf), append(c.apps, adf)
+		b.dirs[a.Dir] = adf
+		sfi := usim.SFIARR
+		if a.Dir == ef.DirISIM {
+			adf.isim, sfi = true, sfiARRISIM
+		}
+		b.addARR(adf, usim.EFARR, sfi)
 	}
-	d.files = append(d.files, f)
-	b.card.files = append(b.card.files, f)
-	return f
+	c.adf = c.apps[0]
+	b.directory(ef.DirGSM)
+	b.directory(ef.DirTelecom)
 }
 
-// addRecords makes a linear fixed EF of records of equal length.
-func (b *builder) addRecords(d *dir, rules *ruleFile, rule int, fid uint16, sfi byte, records ...[]byte) *file {
-	f := b.add(d, rules, rule, fid, sfi, bytes.Join(records, nil))
-	f.recordLen = len(records[0])
-	return f
+// directory finds or makes a DF.
+func (b *builder) directory(path ef.Dir) *dir {
+	if d := b.dirs[path]; d != nil {
+		return d
+	}
+	parent := b.card.mf
+	if up, _, below := strings.Cut(string(path), "/"); below {
+		parent = b.dirs[ef.Dir(up)]
+	}
+	fids := path.FIDs()
+	d := &dir{fid: fids[len(fids)-1], parent: parent}
+	parent.dirs, b.dirs[path] = append(parent.dirs, d), d
+	if parent == b.card.mf {
+		b.rules[d], d.arr = b.rules[parent], parent.arr
+	} else {
+		b.addARR(d, usim.EFARR, 0)
+	}
+	return d
 }
 
-// addARR makes an EF.ARR with the rules of the constants above. It is under its
-// own record alwaysADM.
-func (b *builder) addARR(d *dir, fid uint16, sfi byte) *ruleFile {
+// addARR makes an EF.ARR with the rules of the constants above, under its own
+// record alwaysADM. On a card with expanded rules no directory has it.
+func (b *builder) addARR(d *dir, fid uint16, sfi byte) {
 	always, never := uicc.Condition{Kind: uicc.Always}, uicc.Condition{Kind: uicc.Never}
 	pin, adm := uicc.KeyCondition(uicc.RefPIN1), uicc.KeyCondition(b.card.model.ADM.Reference)
-	var records [][]byte
+	f := &file{id: fileObject(d.fid, fid), fid: fid, sfi: sfi, recordLen: arrRecordLen}
 	for _, who := range [arrRecords][2]uicc.Condition{
 		{always, never}, {always, adm}, {always, pin}, {pin, pin}, {pin, adm}, {never, adm}, {adm, adm},
 	} {
-		records = append(records, b.content(uicc.EncodeARRRecord([]uicc.AccessRule{
+		f.data = append(f.data, b.must(uicc.EncodeARRRecord([]uicc.AccessRule{
 			{Access: uicc.AccessRead, Conditions: who[:1]},
 			{Access: uicc.AccessUpdate, Conditions: who[1:]},
-		}, arrRecordLen)))
+		}, arrRecordLen))...)
 	}
-	r := &ruleFile{}
-	r.file = b.addRecords(d, r, alwaysADM, fid, sfi, records...)
+	r := &ruleFile{file: f, expanded: b.card.layout.ExpandedRules}
+	f.access = access{r, alwaysADM}
+	b.rules[d], d.arr = r, f.access
 	b.card.rules = append(b.card.rules, r)
-	d.arr = uicc.ARRReference{FID: fid, Record: alwaysADM}
-	return r
-}
-
-// masterFile makes the MF (TS 102 221, 13).
-func (b *builder) masterFile(p Profile) {
-	mf := &dir{fid: uicc.FIDMF}
-	b.card.mf = mf
-	arr := b.addARR(mf, uicc.FIDEFARR, uicc.SFIEFARR)
-	b.add(mf, arr, alwaysNever, uicc.FIDEFICCID, uicc.SFIEFICCID, b.content(uicc.EncodeICCID(p.ICCID)))
-	b.addRecords(mf, arr, alwaysADM, uicc.FIDEFDIR, uicc.SFIEFDIR,
-		b.content(uicc.DirRecord{AID: aidUSIM(), Label: "USIM"}.Encode(38)), usim.Unused(38))
-	b.add(mf, arr, alwaysPIN, uicc.FIDEFPL, sfiPL, []byte("en\xff\xff"))
-}
-
-// application makes ADF.USIM (TS 31.102, 4.2), with the key files of the model.
-func (b *builder) application(p Profile) {
-	adf := &dir{fid: fidADF, aid: aidUSIM(), parent: b.card.mf}
-	b.card.mf.dirs = append(b.card.mf.dirs, adf)
-	b.card.adf = adf
-	arr := b.addARR(adf, usim.EFARR, usim.SFIARR)
-	mnc := p.MNCLength
-	if mnc == 0 {
-		mnc = 2
+	if !r.expanded {
+		b.add(d, f)
 	}
-	acc := usim.ACC(1) << (p.IMSI[len(p.IMSI)-1] - '0') // TS 22.011, 4.2: one of 0 to 9
-	ust := usim.NewUST(17, serviceSPN, usim.ServiceEPSMobility)
-
-	b.add(adf, arr, pinADM, usim.EFIMSI, usim.SFIIMSI, b.content(usim.IMSI(p.IMSI).Encode()))
-	b.add(adf, arr, alwaysADM, usim.EFAD, usim.SFIAD, b.content(usim.AD{MNCLength: mnc}.Encode()))
-	b.add(adf, arr, pinADM, usim.EFACC, usim.SFIACC, b.content(acc.Encode()))
-	b.add(adf, arr, pinADM, usim.EFUST, usim.SFIUST, ust)
-	b.add(adf, arr, pinADM, efEST, sfiEST, []byte{0})
-	b.add(adf, arr, pinPIN, usim.EFLOCI, usim.SFILOCI, b.content(usim.DefaultLOCI().Encode()))
-	b.add(adf, arr, pinPIN, usim.EFPSLOCI, usim.SFIPSLOCI, b.content(usim.DefaultPSLOCI().Encode()))
-	b.add(adf, arr, pinPIN, usim.EFEPSLOCI, usim.SFIEPSLOCI, b.content(usim.DefaultEPSLOCI().Encode()))
-	b.addRecords(adf, arr, pinPIN, usim.EFEPSNSC, usim.SFIEPSNSC, usim.Unused(54))
-	b.add(adf, arr, pinPIN, usim.EFFPLMN, usim.SFIFPLMN, usim.Unused(12))
-	b.add(adf, arr, pinPIN, usim.EFKeys, usim.SFIKeys, usim.DefaultKeys())
-	b.add(adf, arr, pinPIN, usim.EFKeysPS, usim.SFIKeysPS, usim.DefaultKeys())
-	b.add(adf, arr, pinADM, usim.EFHPPLMN, usim.SFIHPPLMN, []byte{5})
-	b.add(adf, arr, pinPIN, efStartHFN, sfiStartHFN, []byte{0xF0, 0, 0, 0xF0, 0, 0})
-	b.add(adf, arr, pinADM, efThreshold, sfiThreshold, []byte{0xFF, 0xFF, 0xFF})
-	b.addRecords(adf, arr, alwaysADM, usim.EFECC, usim.SFIECC, append([]byte{0x11, 0xF2, 0xFF}, 0x00))
-	b.add(adf, arr, alwaysADM, efSPN, 0, append([]byte("\x00mcim"), usim.Unused(12)...))
-	b.keyFiles(adf, arr, p)
 }
 
-// serviceSPN is service 19 of EF.UST (TS 31.102, 4.2.8).
-const serviceSPN usim.Service = 19
+func (b *builder) add(d *dir, f *file) {
+	d.files = append(d.files, f)
+	b.card.files = append(b.card.files, f)
+}
+
+// content makes the files of the card.
+func (b *builder) content(p Profile) {
+	identity := p.identity()
+	made := map[string]*file{}
+	for i := range b.card.layout.Files {
+		l := &b.card.layout.Files[i]
+		d := b.directory(l.Dir)
+		if l.Same != "" {
+			d.files = append(d.files, made[l.Same])
+			continue
+		}
+		f := &file{
+			id: fileObject(d.fid, l.FID), fid: l.FID, sfi: l.SFI, recordLen: l.RecordLength,
+			cyclic: l.Structure == ef.Cyclic, shared: true,
+			data: b.must(l.Content(identity)), access: access{b.rules[d], b.rule(l)},
+		}
+		made[l.Path()] = f
+		b.add(d, f)
+	}
+	b.card.ust = b.card.adf.file(usim.EFUST)
+}
+
+// rule is the record of EF.ARR for who may read and update.
+func (b *builder) rule(l *model.CardFile) int {
+	for i, who := range [arrRecords][2]model.Who{
+		{model.Anyone, model.Nobody}, {model.Anyone, model.ADM1}, {model.Anyone, model.PIN1}, {model.PIN1, model.PIN1},
+		{model.PIN1, model.ADM1}, {model.Nobody, model.ADM1}, {model.ADM1, model.ADM1},
+	} {
+		if who == [2]model.Who{l.Read, l.Update} {
+			return i + 1
+		}
+	}
+	b.must(nil, fmt.Errorf("%s: no rule for read %s and update %s", l.Path(), l.Read, l.Update))
+	return 0
+}
 
 // keyFiles makes the files of the card model: keys that nobody reads, sequence
-// numbers that ADM1 may read to see how far a change has come.
-func (b *builder) keyFiles(adf *dir, arr *ruleFile, p Profile) {
+// numbers that ADM1 may read to see how far a change has come. The ISIM has no
+// own: both applications are of one subscription.
+func (b *builder) keyFiles(p Profile) {
 	c := b.card
-	key, err := c.model.EncodeKey(model.Key{Algorithm: model.Milenage, K: p.K, OPc: p.OPc})
+	rules := b.rules[c.adf]
+	key, err := c.model.EncodeKey(p.key())
 	sqn, errSQN := c.model.EncodeSQN(model.NewSQN(uint64(p.SQN)))
-	c.keyFile = b.add(adf, arr, neverADM, c.model.KeyFile.FID, 0, b.content(key.Reveal(), err))
-	c.keyFile.id |= secretObject
-	c.sqnFile = b.add(adf, arr, admADM, c.model.SQNFile.FID, 0, b.content(sqn, errSQN))
-}
-
-// classGSM makes what old tools look for: DF.TELECOM, and DF.GSM with the files
-// that it has in common with the USIM (TS 51.011, 10).
-func (b *builder) classGSM() {
-	mf := b.card.mf
-	arr := b.card.rules[0]
-	gsm := &dir{fid: usim.DFGSM, parent: mf, arr: mf.arr}
-	telecom := &dir{fid: usim.DFTelecom, parent: mf, arr: mf.arr}
-	mf.dirs = append(mf.dirs, gsm, telecom)
-	for _, fid := range []uint16{usim.EFIMSI, usim.EFACC, usim.EFAD, usim.EFLOCI, usim.EFFPLMN, usim.EFHPPLMN, efSPN} {
-		gsm.files = append(gsm.files, b.card.adf.file(fid))
+	c.keyFile = &file{
+		id: fileObject(c.adf.fid, c.model.KeyFile.FID) | secretObject, fid: c.model.KeyFile.FID,
+		data: b.must(key.Reveal(), err), access: access{rules, neverADM},
 	}
-	b.add(gsm, arr, pinADM, efSST, 0, []byte{0x03, 0x00, 0x00, 0x00, 0x03}) // CHV1 may be disabled; SPN
+	c.sqnFile = &file{
+		id: fileObject(c.adf.fid, c.model.SQNFile.FID), fid: c.model.SQNFile.FID,
+		data: b.must(sqn, errSQN), access: access{rules, admADM},
+	}
+	b.add(c.adf, c.keyFile)
+	b.add(c.adf, c.sqnFile)
 }
 
 // keys makes PIN1 and ADM1.
 func (b *builder) keys(p Profile) {
 	pad := func(digits secret.Bytes) secret.Bytes {
 		pin, err := uicc.PadPIN(string(digits.Reveal()))
-		b.content(nil, err)
+		b.must(nil, err)
 		return pin
 	}
 	b.card.pins = []*pin{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 
 	"mcim/apdu"
 	"mcim/apdu/uicc"
@@ -32,16 +33,25 @@ type Card struct {
 	// defence is worth. Nothing else may set it.
 	AcceptForgedAUTN bool
 
-	model   *model.Model
-	mf, adf *dir
+	// Rand gives the ephemeral keys of SUCIs; nil is crypto/rand. A seeded one makes
+	// a session that can be repeated, and SUCIs that can be linked.
+	Rand io.Reader
+
+	layout  *model.Card
+	model   *model.Model // family of the layout
+	mf, adf *dir         // adf is the USIM
+	apps    []*dir       // the applications, as in EF.DIR
 	rules   []*ruleFile
 	files   []*file // all, each once
 	keyFile *file
 	sqnFile *file
+	ust     *file  // EF.UST
+	ks      []byte // RAND, CK, IK of the last GBA bootstrapping; nil: none
 	pins    []*pin
 
-	storage storage // nil: the state ends with the process
-	engine  engine  // nil: to be made of the key files at the next AUTHENTICATE
+	storage storage   // nil: the state ends with the process
+	engine  *aka.USIM // nil: to be made of the key files at the next AUTHENTICATE
+	gsm     aka.GSM   // made with engine
 
 	channels [channels]channel
 	verified func(ref byte) bool
@@ -51,12 +61,6 @@ type Card struct {
 	buffer   []byte       // of waiting
 	sqn      [6]byte      // scratch
 	closed   bool
-}
-
-// engine answers AUTHENTICATE: a USIM in software, or one whose K is elsewhere.
-// Its errors are aka.ErrMAC and *aka.SyncError.
-type engine interface {
-	Authenticate(rand, autn [16]byte) (aka.Result, error)
 }
 
 // storage keeps what the card must not forget.

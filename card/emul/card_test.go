@@ -1,6 +1,7 @@
 package emul
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -69,7 +70,20 @@ func TestScripts(t *testing.T) {
 			"00A4000C 02 7FFF = 6A82",
 			"00A4040C 0C A0000000871002FF49FF0589 = 9000",
 			"00A4040C 05 A000000087 = 9000",
-			"00A4040C 07 A0000000871004 = 6A82",
+			"00A4040C 07 A0000000871004 = 9000", // the ISIM
+			"80F20001 0E = 840C A0000000871004FF49FF0589 9000",
+			"00A4040E 07 A0000000871004 = 6A82", // next occurrence: there is none
+			"00A4040F 05 A000000087 = 9000",     // previous: the USIM
+			"80F20001 0E = 840C A0000000871002FF49FF0589 9000",
+			"00A4040F 05 A000000087 = 6A82",
+			"00A4040E 05 A000000087 = 9000",
+			"80F20001 0E = 840C A0000000871004FF49FF0589 9000",
+			"00A4040E 05 A000000087 = 6A82",
+			"00A4040C 05 A000000087 = 9000", // first
+			"80F20001 0E = 840C A0000000871002FF49FF0589 9000",
+			"00A4040D 05 A000000087 = 9000", // last
+			"80F20001 0E = 840C A0000000871004FF49FF0589 9000",
+			"00A4040C 07 A0000000871002 = 9000",
 			"00A4040E 07 A0000000871002 = 6A82", // next occurrence: there is none
 			"00A4040C 0D A0000000871002FF49FF058901 = 6A82",
 			"00A4040C 11 A0000000871002FF49FF058901010101ff = 6700",
@@ -187,16 +201,16 @@ func TestScripts(t *testing.T) {
 			"00B20104 00 = 6C26",
 			"00B20104 25 = 6C26",
 			"00B20104 = 6C26",
-			"00B20204 26 = FF~9000",
+			"00B20204 26 = 61~9000",
 			"00B20304 26 = 6A83",
 			"00B20002 26 = 61~9000", // next: the first
 			"00B20004 26 = 61~9000", // current
-			"00B20002 26 = FF~9000",
+			"00B20002 26 = 61~9000",
 			"00B20002 26 = 6A83",
 			"00B20003 26 = 61~9000", // previous
 			"00B20003 26 = 6A83",
 			"00A4000C 02 2F00 = 9000",
-			"00B20003 26 = FF~9000", // previous: the last
+			"00B20003 26 = 61~9000", // previous: the last
 			"00B20100 26 = 6A86",
 			"00B20107 26 = 6A86",
 			"00B20104 01 00 = 6700",
@@ -327,8 +341,11 @@ func TestScripts(t *testing.T) {
 			"00880081 22 10" + strings.Repeat("00", 16) + "10" + strings.Repeat("00", 16) + " = 6982",
 			"00880080 11 10" + strings.Repeat("00", 16) + " = 6982",
 			verifyPIN1,
-			"00880080 11 10" + strings.Repeat("00", 16) + " = 9864",
-			"00880084 11 10" + strings.Repeat("00", 16) + " = 9864",
+			"00880082 11 10" + strings.Repeat("00", 16) + " = 9864",
+			"00880086 11 10" + strings.Repeat("00", 16) + " = 9864",
+			"00880084 11 10" + strings.Repeat("00", 16) + " = 6A80",
+			"00880080 10 10" + strings.Repeat("00", 15) + " = 6700",
+			"00880080 11 0F" + strings.Repeat("00", 16) + " = 6A80",
 			"00880081 22 10" + strings.Repeat("00", 16) + "10" + strings.Repeat("00", 16) + " = 9862",
 			"00880081 11 10" + strings.Repeat("00", 16) + " = 6700",
 			"00880081 = 6700",
@@ -460,13 +477,13 @@ func TestAuthenticate(t *testing.T) {
 	run(t, c, selectUSIM, verifyPIN1)
 	first := nextVector(t, home)
 	run(t, c,
-		authenticate(first)+" = 612C",
-		"00C00000 2C = "+success(first),
+		authenticate(first)+" = 6135",
+		"00C00000 35 = "+success(first),
 		authenticate(first)+"00 = DC0E~9000", // used: AUTS
 	)
 	second := nextVector(t, home)
 	response, err := usim.ParseAuthenticate(answerOf(t, c, authenticate(second)+"00"))
-	if err != nil || !cmp.Equal(response.RES, second.XRES.Bytes()) || response.CK != second.CK || response.IK != second.IK || response.Kc != nil {
+	if err != nil || !cmp.Equal(response.RES, second.XRES.Bytes()) || response.CK != second.CK || response.IK != second.IK || response.Kc == nil || *response.Kc != aka.Kc(second.CK, second.IK) {
 		t.Errorf("the terminal decodes another answer: %v", err)
 	}
 	for _, v := range []aka.Vector{first, nextVector(t, home)} { // trap 1: old SQN and fresh SQN
@@ -618,7 +635,7 @@ func TestIdentityFiles(t *testing.T) {
 	}
 	run(t, c, "00A4000C 02 3F00 = 9000")
 	dir, err := uicc.DecodeDirRecord(answerOf(t, c, "00B201F4 26"))
-	if err != nil || !cmp.Equal(dir.AID, aidUSIM()) {
+	if err != nil || !bytes.HasPrefix(dir.AID, usim.AIDPrefix()) {
 		t.Errorf("EF.DIR %v, %v", dir, err)
 	}
 	m, err := model.Find(mustReset(t, c))

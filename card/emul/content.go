@@ -159,6 +159,7 @@ func (c *Card) writeFile(f *file, offset int, data []byte) apdu.StatusWord {
 	if sw := c.storeFile(f, offset, data); sw != apdu.SWOK {
 		return sw
 	}
+	f.own()
 	copy(f.data[offset:], data)
 	for _, r := range c.rules {
 		if r.file == f {

@@ -14,8 +14,10 @@ const (
 	// secretObject marks what lies in the image only sealed.
 	secretObject object = 1 << 31
 
-	objectModel    object = 1 // name of the card model
-	objectCounters object = 2 // pinState of each PIN
+	objectModel    object = 1                    // text of the card model; in version 1 its name
+	objectCounters object = 2                    // pinState of each PIN
+	objectBase     object = 3                    // text of the card that the card model extends
+	objectKs       object = secretObject | 0x300 // RAND, CK, IK of the last GBA bootstrapping
 	objectPIN      object = secretObject | 0x100
 	objectUnblock  object = secretObject | 0x200
 )
@@ -29,7 +31,8 @@ type dir struct {
 	parent *dir   // nil for the MF
 	dirs   []*dir
 	files  []*file
-	arr    uicc.ARRReference
+	arr    access
+	isim   bool // the ADF of an ISIM
 }
 
 // file is an EF, transparent or linear fixed.
@@ -38,8 +41,17 @@ type file struct {
 	fid       uint16
 	sfi       byte // 0: none
 	recordLen int  // 0: transparent
+	cyclic    bool // record 1 is the newest
 	data      []byte
+	shared    bool // data is that of all cards with this content: own it before a change
 	access    access
+}
+
+// own gives the file data of its own.
+func (f *file) own() {
+	if f.shared {
+		f.data, f.shared = slices.Clone(f.data), false
+	}
 }
 
 // access says where the rules of a file are.
@@ -50,20 +62,36 @@ type access struct {
 
 // ruleFile is an EF.ARR with its records decoded.
 type ruleFile struct {
-	file    *file
-	records [][]uicc.AccessRule // nil: not decoded since the last change
+	file     *file
+	expanded bool                // each FCP has its rules, and the file is in no directory
+	records  [][]uicc.AccessRule // nil: not decoded since the last change
 }
 
 // allowed reports whether the rules allow op; a record that is missing or
 // malformed allows nothing.
 func (a access) allowed(op uicc.Access, verified func(ref byte) bool) bool {
+	return uicc.Allowed(a.list(), op, verified)
+}
+
+// list is the rules; none where the record is missing.
+func (a access) list() []uicc.AccessRule {
 	if a.rules.records == nil {
 		a.rules.decode()
 	}
 	if a.record > len(a.rules.records) {
-		return false
+		return nil
 	}
-	return uicc.Allowed(a.rules.records[a.record-1], op, verified)
+	return a.rules.records[a.record-1]
+}
+
+// describe puts the security attributes into an FCP: where the rules are, or the
+// rules.
+func (a access) describe(f *uicc.FCP) {
+	if a.rules.expanded {
+		f.Rules = a.list()
+		return
+	}
+	f.ARR = uicc.ARRReference{FID: a.rules.file.fid, Record: byte(a.record)}
 }
 
 func (r *ruleFile) decode() {
@@ -72,10 +100,6 @@ func (r *ruleFile) decode() {
 		// Rules that do not decode stay empty, and so allow nothing.
 		r.records[i], _ = uicc.DecodeARRRecord(slices.Clone(r.file.record(i + 1)))
 	}
-}
-
-func (a access) reference() uicc.ARRReference {
-	return uicc.ARRReference{FID: a.rules.file.fid, Record: byte(a.record)}
 }
 
 // records is the number of records.
@@ -97,14 +121,18 @@ func (f *file) fcp() uicc.FCP {
 	if f.recordLen != 0 {
 		d.Type, d.RecordLength, d.Records = uicc.LinearFixed, uint16(f.recordLen), byte(f.records())
 	}
+	if f.cyclic {
+		d.Type = uicc.Cyclic
+	}
 	sfi := uicc.NoSFI
 	if f.sfi != 0 {
 		sfi = uicc.SFI(f.sfi)
 	}
-	return uicc.FCP{
-		Descriptor: d, FID: f.fid, LifeCycle: uicc.LifeCycleActivated,
-		ARR: f.access.reference(), Size: uicc.NewSize(len(f.data)), SFI: sfi,
+	p := uicc.FCP{
+		Descriptor: d, FID: f.fid, LifeCycle: uicc.LifeCycleActivated, Size: uicc.NewSize(len(f.data)), SFI: sfi,
 	}
+	f.access.describe(&p)
+	return p
 }
 
 // file finds an EF in the directory.

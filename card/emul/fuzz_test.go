@@ -59,7 +59,7 @@ func FuzzCard(f *testing.F) {
 			}
 		}
 		image := c.snapshot()
-		again, err := restore(image)
+		again, err := restore(image, imageVersion)
 		if err != nil {
 			t.Fatalf("the state does not survive its image: %v", err)
 		}
@@ -107,7 +107,7 @@ func imageBytes(t testing.TB, c *Card) []byte {
 			t.Fatal(err)
 		}
 	}
-	copy(b, header{len(b) - headerLen, k.id}.bytes())
+	copy(b, header{len(b) - headerLen, k.id, imageVersion}.bytes())
 	return b
 }
 
@@ -119,13 +119,13 @@ func fuzzImage(t *testing.T, b []byte) {
 	}
 	k := fuzzCodec(t)
 	if changes, _, _, err := k.read(header{}, b); err == nil {
-		_, _ = restore(changes)
+		_, _ = restore(changes, imageVersion)
 	}
 	list, err := k.changes(b)
 	if err != nil {
 		return
 	}
-	_, _ = restore(list)
+	_, _ = restore(list, oldVersion)
 	for _, ch := range list {
 		if ch.object&secretObject != 0 {
 			return // has its own nonce

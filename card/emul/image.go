@@ -54,6 +54,7 @@ type image struct {
 	start    int64           // of the journal
 	limit    int64           // size of the journal, journalLimit
 	records  uint32
+	version  uint32 // that the file has
 	buf      []byte
 	broken   error // the file is in an unknown state: nothing more is written
 }
@@ -167,7 +168,7 @@ func (im *image) load(create bool) ([]change, error) {
 	if err != nil {
 		return nil, err
 	}
-	im.codec.id = h.id
+	im.codec.id, im.version = h.id, h.version
 	changes, end, records, err := im.codec.read(h, b[headerLen:])
 	if err != nil {
 		return nil, err
@@ -224,7 +225,7 @@ func (im *image) compact() error {
 		}
 		records++
 	}
-	copy(b, header{len(b) - headerLen, im.codec.id}.bytes())
+	copy(b, header{len(b) - headerLen, im.codec.id, imageVersion}.bytes())
 	f, err := writeFile(im.path+tempSuffix, b)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"mcim/apdu/secret"
 	"mcim/card/aka"
 )
 
@@ -101,6 +102,7 @@ func TestImageKeepsKeys(t *testing.T) {
 func TestImageIsSealed(t *testing.T) {
 	t.Parallel()
 	p, dir := testProfile(t), t.TempDir()
+	p.PUK1 = secret.New([]byte("86421357")) // not digits of the IMSI, which is in EF.IMPI
 	path := filepath.Join(dir, "card")
 	c := openCard(t, path, &p)
 	run(t, c, selectUSIM, verifyPIN1, verifyADM(p), "00240001 10 31323334FFFFFFFF 3938373635343332 = 9000")
@@ -215,7 +217,7 @@ func TestImageRefused(t *testing.T) {
 	newer := bytes.Clone(good)
 	binary.BigEndian.PutUint32(newer[len(magic):], imageVersion+1)
 	h, _ := parseHeader(good)
-	empty := header{0, h.id}.bytes()
+	empty := header{0, h.id, imageVersion}.bytes()
 	otherKey := bytes.Repeat([]byte{7}, keyLen)
 	for _, c := range []struct {
 		name       string
@@ -223,8 +225,8 @@ func TestImageRefused(t *testing.T) {
 		want       error
 		says       string
 	}{
-		{"newer", newer, key, ErrImageVersion, "version 2"},
-		{"newer, cut behind the version", newer[:len(magic)+4], key, ErrImageVersion, "version 2"},
+		{"newer", newer, key, ErrImageVersion, "version 3"},
+		{"newer, cut behind the version", newer[:len(magic)+4], key, ErrImageVersion, "version 3"},
 		{"another file", []byte("PNG and so on and so on"), key, ErrImageDamaged, "another file"},
 		{"empty", nil, key, ErrImageDamaged, "truncated"},
 		{"no records", empty, key, ErrImageDamaged, "card model"},
@@ -370,7 +372,7 @@ func TestImageWriteFails(t *testing.T) {
 
 func TestHeader(t *testing.T) {
 	t.Parallel()
-	h := header{snapshot: 77, id: [idLen]byte{1, 2, 3}}
+	h := header{snapshot: 77, id: [idLen]byte{1, 2, 3}, version: imageVersion}
 	got, err := parseHeader(h.bytes())
 	if err != nil || got != h {
 		t.Errorf("%v %v", got, err)

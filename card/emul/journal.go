@@ -25,7 +25,8 @@ import (
 // refused: to drop it would turn sequence numbers and retry counters back.
 const (
 	magic         = "mcim-card-image\n"
-	imageVersion  = 1
+	imageVersion  = 2
+	oldVersion    = 1 // its first object is the name of the card model, not the text
 	idLen         = 12
 	headerLen     = len(magic) + 4 + 4 + idLen + 4
 	recordHeadLen = 8
@@ -39,11 +40,12 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type header struct {
 	snapshot int // bytes
 	id       [idLen]byte
+	version  uint32
 }
 
 func (h header) bytes() []byte {
 	b := append(make([]byte, 0, headerLen), magic...)
-	b = binary.BigEndian.AppendUint32(b, imageVersion)
+	b = binary.BigEndian.AppendUint32(b, h.version)
 	b = binary.BigEndian.AppendUint32(b, uint32(h.snapshot))
 	b = append(b, h.id[:]...)
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
@@ -55,9 +57,9 @@ func parseHeader(b []byte) (header, error) {
 	if len(b) < len(magic)+4 || string(b[:len(magic)]) != magic {
 		return header{}, damaged(0, "does not begin as a card image; it is truncated or another file")
 	}
-	if v := binary.BigEndian.Uint32(b[len(magic):]); v != imageVersion {
-		return header{}, fmt.Errorf("%w: version %d, this mcim knows version %d; use the mcim that wrote it",
-			ErrImageVersion, v, imageVersion)
+	if v := binary.BigEndian.Uint32(b[len(magic):]); v != imageVersion && v != oldVersion {
+		return header{}, fmt.Errorf("%w: version %d, this mcim knows versions %d and %d; use the mcim that wrote it",
+			ErrImageVersion, v, oldVersion, imageVersion)
 	}
 	if len(b) < headerLen {
 		return header{}, damaged(len(b), "the header is truncated")
@@ -65,8 +67,9 @@ func parseHeader(b []byte) (header, error) {
 	if crc32.Checksum(b[:headerLen-4], castagnoli) != binary.BigEndian.Uint32(b[headerLen-4:]) {
 		return header{}, damaged(0, "the checksum of the header is wrong")
 	}
+	version := binary.BigEndian.Uint32(b[len(magic):])
 	b = b[len(magic)+4:]
-	return header{int(binary.BigEndian.Uint32(b)), [idLen]byte(b[4:])}, nil
+	return header{int(binary.BigEndian.Uint32(b)), [idLen]byte(b[4:]), version}, nil
 }
 
 func damaged(at int, reason string) error {

@@ -1,11 +1,13 @@
 package emul
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
 	"mcim/apdu/secret"
 	"mcim/apdu/uicc"
+	"mcim/card/model"
 )
 
 // ICCIDError is returned by Open for an image of another card than the profile
@@ -47,7 +49,7 @@ func (im *image) card(changes []change, p *Profile) (*Card, error) {
 	if im.file == nil {
 		return im.create(p)
 	}
-	c, err := restore(changes)
+	c, err := restore(changes, im.version)
 	if err != nil {
 		return nil, fmt.Errorf("open the card image: %s: %w: %w", im.path, ErrImageDamaged, err)
 	}
@@ -61,6 +63,12 @@ func (im *image) card(changes []change, p *Profile) (*Card, error) {
 		}
 	}
 	im.snapshot, c.storage = c.snapshot, im
+	if im.version != imageVersion {
+		// What this version may append, an older one could not read.
+		if err := im.compact(); err != nil {
+			return nil, fmt.Errorf("bring the card image to version %d: %w", imageVersion, err)
+		}
+	}
 	return c, nil
 }
 
@@ -80,7 +88,13 @@ func (im *image) create(p *Profile) (*Card, error) {
 // snapshot is the whole state, for the image.
 func (c *Card) snapshot() []change {
 	var counters []byte
-	all := []change{{objectModel, 0, []byte(c.model.Name)}}
+	var all []change
+	for i, text := range c.layout.Texts {
+		all = append(all, change{[]object{objectModel, objectBase}[i], 0, text})
+	}
+	if c.ks != nil {
+		all = append(all, change{objectKs, 0, c.ks})
+	}
 	for _, p := range c.pins {
 		counters = append(counters, p.bytes()...)
 		all = append(all, change{objectPIN | object(p.ref), 0, p.value.Reveal()})
@@ -95,13 +109,32 @@ func (c *Card) snapshot() []change {
 	return all
 }
 
-// restore makes a card out of the changes of an image. The files that there are
-// come from the card model, all of what is in them from the image.
-func restore(changes []change) (*Card, error) {
+// layoutOf finds the card that an image of that version is of.
+func layoutOf(changes []change, version uint32) (*model.Card, error) {
 	if len(changes) == 0 || changes[0].object != objectModel {
 		return nil, errors.New("it does not begin with the card model")
 	}
-	c, err := New(placeholder(string(changes[0].data)))
+	if version == oldVersion {
+		if name := string(changes[0].data); name != "usim" {
+			return nil, fmt.Errorf("version 1 has no card model %q", name)
+		}
+		return model.CardByName(model.Version1)
+	}
+	texts := [][]byte{changes[0].data}
+	if len(changes) > 1 && changes[1].object == objectBase {
+		texts = append(texts, changes[1].data)
+	}
+	return model.RestoreCard(texts)
+}
+
+// restore makes a card out of the changes of an image of that version. The files
+// that there are come from the card model, all of what is in them from the image.
+func restore(changes []change, version uint32) (*Card, error) {
+	l, err := layoutOf(changes, version)
+	if err != nil {
+		return nil, err
+	}
+	c, err := build(l, placeholder())
 	if err != nil {
 		return nil, err
 	}
@@ -121,11 +154,11 @@ func restore(changes []change) (*Card, error) {
 	return c, nil
 }
 
-// placeholder is a profile of the model whose every value will be replaced.
-func placeholder(model string) Profile {
+// placeholder is a profile whose every value will be replaced.
+func placeholder() Profile {
 	zeros := func(n int) secret.Bytes { return secret.New(make([]byte, n)) }
 	return Profile{
-		Model: model, ICCID: "000000000000000000", IMSI: "000000",
+		ICCID: "000000000000000000", IMSI: "000000",
 		PIN1: secret.New([]byte("0000")), PUK1: secret.New([]byte("00000000")),
 		K: zeros(16), OPc: zeros(16), ADM1: zeros(8),
 	}
@@ -133,11 +166,17 @@ func placeholder(model string) Profile {
 
 // restore makes one change that the image holds.
 func (c *Card) restore(ch change) error {
-	if ch.object == objectModel {
+	switch ch.object {
+	case objectModel, objectBase:
 		return nil
-	}
-	if ch.object == objectCounters {
+	case objectCounters:
 		return c.restoreCounters(ch)
+	case objectKs:
+		if ch.offset != 0 || len(ch.data) != ksBytes {
+			return errors.New("keys of the wrong length")
+		}
+		c.ks = ch.data
+		return nil
 	}
 	for _, p := range c.pins {
 		value := &p.value
@@ -158,9 +197,14 @@ func (c *Card) restore(ch change) error {
 		if f.id != ch.object {
 			continue
 		}
+		if f == c.keyFile && ch.offset == 0 { // its length depends on the algorithm
+			f.data = bytes.Clone(ch.data)
+			return nil
+		}
 		if ch.offset+len(ch.data) > len(f.data) {
 			return errors.New("more than the file holds")
 		}
+		f.own()
 		copy(f.data[ch.offset:], ch.data)
 		return nil
 	}

@@ -2,6 +2,7 @@ package emul
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -10,26 +11,32 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"mcim/apdu/ef"
 	"mcim/apdu/secret"
 	"mcim/apdu/uicc"
 	"mcim/apdu/usim"
 	"mcim/card/aka"
+	"mcim/card/aka/suci"
 	"mcim/card/model"
 )
 
 // Profile is what a software UICC is born with.
 type Profile struct {
-	Model     string          // card model (package model); "usim"
+	Model     string          // card (package model), such as "usim"
 	ICCID     string          // 18 to 20 digits
 	IMSI      string          // 6 to 15 digits
 	PIN1      secret.Bytes    // 4 to 8 digits
 	PUK1      secret.Bytes    // 8 digits
-	K, OPc    secret.Bytes    // 16 bytes each
+	K         secret.Bytes    // 16 bytes; 16 or 32 with TUAK
+	OPc       secret.Bytes    // 16 bytes, of MILENAGE only
+	TOPc      secret.Bytes    // 32 bytes, of TUAK only
 	AMF       [2]byte         // of the home operator; the card itself takes any
 	SQN       aka.SQN         // its SEQ has been seen by every IND
 	ADM1      secret.Bytes    // 8 bytes
 	MNCLength int             // digits of the MNC in IMSI: 2, which 0 stands for too, or 3
-	Algorithm model.Algorithm // "milenage", which "" stands for too
+	Algorithm model.Algorithm // "milenage", which "" stands for too, "tuak" or "xor"
+	Routing   string          // routing indicator, 1 to 4 digits; "" is "0"
+	SUCI      suci.PublicKey  // of the home network; the zero value is the null scheme
 }
 
 // ProfileError is a mistake in a profile. It never repeats a value.
@@ -58,9 +65,12 @@ func (e *ProfileError) Error() string {
 // document is the file; a nil pointer is a key that is missing.
 type document struct {
 	Model, ICCID, IMSI, PIN1, PUK1 *string
-	K, OPc, AMF, SQN, ADM1         *string
+	K, OPc, TOPc, AMF, SQN, ADM1   *string
 	MNCLength                      *int64 `toml:"mnc_length"`
-	Algorithm                      *string
+	Algorithm, Routing             *string
+	Scheme                         *string `toml:"suci_scheme"`
+	KeyID                          *int64  `toml:"suci_key_id"`
+	PublicKey                      *string `toml:"suci_key"`
 }
 
 // ReadProfile reads a profile from a TOML file. Errors are those of reading, and
@@ -87,7 +97,12 @@ func ReadProfile(path string) (Profile, error) {
 //	sqn   = "000000000000"
 //	adm1  = "0011223344556677"
 //	mnc_length = 2                             # optional
-//	algorithm  = "milenage"                    # optional
+//	algorithm  = "milenage"                    # optional; "tuak" has topc of 32 bytes in
+//	                                           # the place of opc, "xor" has neither
+//	routing    = "0"                           # optional: routing indicator of the SUCI
+//	suci_scheme = "profile_a"                  # optional: "null", "profile_a", "profile_b"
+//	suci_key_id = 27                           # with a profile only: the home network's key
+//	suci_key = "5a8d38864820197c3394b92613b20b91633cbd897119273bf8e4a6f4eec0a650"
 func ParseProfile(name string, data []byte) (Profile, error) {
 	var d document
 	if err := decodeTOML(name, data, &d); err != nil {
@@ -119,7 +134,7 @@ func decodeTOML(name string, data []byte, d *document) error {
 	case errors.As(err, &bad):
 		line, _ := bad.Position()
 		return &ProfileError{name, line, strings.Join(bad.Key(), "."),
-			"not a value that TOML and this key allow; every value is a string in quotes, but mnc_length is a number"}
+			"not a value that TOML and this key allow; every value is a string in quotes, but mnc_length and suci_key_id are numbers"}
 	}
 	return &ProfileError{name, 0, "", "not a TOML file of keys and strings"}
 }
@@ -159,8 +174,6 @@ func (d *document) profile() (Profile, error) {
 		n     int
 		set   func([]byte)
 	}{
-		{"k", d.K, 16, func(b []byte) { p.K = secret.New(b) }},
-		{"opc", d.OPc, 16, func(b []byte) { p.OPc = secret.New(b) }},
 		{"amf", d.AMF, 2, func(b []byte) { p.AMF = [2]byte(b) }},
 		{"sqn", d.SQN, 6, func(b []byte) { p.SQN = aka.SQNFromBytes([6]byte(b)) }},
 		{"adm1", d.ADM1, 8, func(b []byte) { p.ADM1 = secret.New(b) }},
@@ -174,8 +187,8 @@ func (d *document) profile() (Profile, error) {
 		}
 		f.set(b)
 	}
-	if d.Algorithm != nil {
-		p.Algorithm = model.Algorithm(*d.Algorithm)
+	if err := d.keys(&p); err != nil {
+		return p, err
 	}
 	if d.MNCLength != nil {
 		p.MNCLength = int(*d.MNCLength)
@@ -183,14 +196,104 @@ func (d *document) profile() (Profile, error) {
 			p.MNCLength = -1 // told, and wrong
 		}
 	}
-	return p, nil
+	return p, d.suci(&p)
+}
+
+// keys takes the algorithm and what it needs. That the lengths are right is for
+// check to say.
+func (d *document) keys(p *Profile) error {
+	if d.Algorithm != nil {
+		p.Algorithm = model.Algorithm(*d.Algorithm)
+	}
+	for _, f := range []struct {
+		field    string
+		value    *string
+		optional bool
+		set      *secret.Bytes
+	}{
+		{"k", d.K, false, &p.K},
+		{"opc", d.OPc, p.Algorithm == model.TUAK || p.Algorithm == model.XOR, &p.OPc},
+		{"topc", d.TOPc, p.Algorithm != model.TUAK, &p.TOPc},
+	} {
+		if f.value == nil {
+			if !f.optional {
+				return &ProfileError{Field: f.field, Reason: "missing"}
+			}
+			continue
+		}
+		b, err := hex.DecodeString(*f.value)
+		if err != nil || len(b) == 0 {
+			return &ProfileError{Field: f.field, Reason: "want hexadecimal digits without spaces, two a byte"}
+		}
+		*f.set = secret.New(b)
+	}
+	return nil
+}
+
+// suci takes what the SUCI is made with.
+func (d *document) suci(p *Profile) error {
+	if d.Routing != nil {
+		if p.Routing = *d.Routing; p.Routing == "" {
+			p.Routing = "-" // told, and wrong
+		}
+	}
+	if d.KeyID != nil {
+		if *d.KeyID < 0 || *d.KeyID > maxKeyID {
+			return &ProfileError{Field: "suci_key_id", Reason: fmt.Sprintf("want 0 to %d", maxKeyID)}
+		}
+		p.SUCI.ID = byte(*d.KeyID)
+	}
+	if d.PublicKey != nil {
+		b, err := hex.DecodeString(*d.PublicKey)
+		if err != nil {
+			return &ProfileError{Field: "suci_key", Reason: "want hexadecimal digits without spaces"}
+		}
+		p.SUCI.Key = b
+	}
+	if d.Scheme == nil {
+		return nil
+	}
+	for s, name := range schemeNames() {
+		if name == *d.Scheme {
+			p.SUCI.Scheme = usim.Scheme(s)
+			return nil
+		}
+	}
+	return &ProfileError{Field: "suci_scheme", Reason: fmt.Sprintf("not known, want one of %q", schemeNames())}
+}
+
+// maxKeyID is the greatest home network public key identifier (TS 24.501, 9.11.3.4).
+const maxKeyID = 254
+
+// schemeNames are the names of the schemes 0 to 2, as in EF.SUCI_Calc_Info.
+func schemeNames() []string { return []string{"null", "profile_a", "profile_b"} }
+
+// identity is what appears in files.
+func (p *Profile) identity() model.Identity {
+	i := model.Identity{ICCID: p.ICCID, IMSI: p.IMSI, MNCLength: max(p.MNCLength, 2), Routing: cmp.Or(p.Routing, "0")}
+	s := ef.ProtectionScheme{Scheme: schemeNames()[p.SUCI.Scheme]}
+	if p.SUCI.Scheme != usim.SchemeNull {
+		s.Key = 1
+		i.SUCI.Keys = &[]ef.HomeKey{{ID: p.SUCI.ID, Key: p.SUCI.Key}}
+	}
+	i.SUCI.Schemes = []ef.ProtectionScheme{s}
+	return i
+}
+
+// key is what the key file holds.
+func (p *Profile) key() model.Key {
+	k := model.Key{Algorithm: cmp.Or(p.Algorithm, model.Milenage), K: p.K, OPc: p.OPc}
+	if k.Algorithm == model.TUAK {
+		k.OPc = p.TOPc
+	}
+	return k
 }
 
 // check looks at the bounds of every value; the error is a *ProfileError.
 func (p *Profile) check() error {
 	bad := func(field, reason string) error { return &ProfileError{Field: field, Reason: reason} }
-	if p.Model != "usim" {
-		return bad("model", `not known, want "usim"`)
+	if _, err := model.CardByName(p.Model); err != nil {
+		return bad("model", "not known, want one of "+strings.Join(Models(), ", "))
 	}
 	if _, err := uicc.EncodeICCID(p.ICCID); err != nil {
 		return bad("iccid", "want 18 to 20 digits")
@@ -204,14 +307,8 @@ func (p *Profile) check() error {
 	if _, err := uicc.PadPIN(string(p.PUK1.Reveal())); err != nil || p.PUK1.Len() != pinBytes {
 		return bad("puk1", "want 8 digits")
 	}
-	for _, f := range []struct {
-		name  string
-		value secret.Bytes
-		n     int
-	}{{"k", p.K, 16}, {"opc", p.OPc, 16}, {"adm1", p.ADM1, 8}} {
-		if f.value.Len() != f.n {
-			return bad(f.name, fmt.Sprintf("want %d bytes", f.n))
-		}
+	if err := p.checkKeys(); err != nil {
+		return err
 	}
 	if p.SQN > aka.SQN(model.MaxSQN) {
 		return bad("sqn", "want 48 bits")
@@ -219,8 +316,72 @@ func (p *Profile) check() error {
 	if p.MNCLength != 0 && p.MNCLength != 2 && p.MNCLength != 3 {
 		return bad("mnc_length", "want 2 or 3")
 	}
-	if p.Algorithm != "" && p.Algorithm != model.Milenage {
-		return bad("algorithm", `not known, want "milenage"`)
+	return p.checkSUCI()
+}
+
+// checkKeys looks at the algorithm and the lengths of the keys.
+func (p *Profile) checkKeys() error {
+	bad := func(field, reason string) error { return &ProfileError{Field: field, Reason: reason} }
+	opc, topc := 16, 0
+	switch p.Algorithm {
+	case "", model.Milenage:
+	case model.TUAK:
+		opc, topc = 0, 32
+	case model.XOR:
+		opc = 0
+	default:
+		return bad("algorithm", `not known, want "milenage", "tuak" or "xor"`)
+	}
+	for _, f := range []struct {
+		name  string
+		value secret.Bytes
+		n     int
+	}{{"k", p.K, 16}, {"opc", p.OPc, opc}, {"topc", p.TOPc, topc}, {"adm1", p.ADM1, 8}} {
+		switch n := f.value.Len(); {
+		case n == f.n, f.name == "k" && p.Algorithm == model.TUAK && n == 32:
+		case f.n == 0:
+			return bad(f.name, fmt.Sprintf("is not for the algorithm %s: tuak has topc, xor has neither", cmp.Or(p.Algorithm, model.Milenage)))
+		default:
+			return bad(f.name, fmt.Sprintf("want %d bytes", f.n))
+		}
 	}
 	return nil
+}
+
+// checkSUCI makes a SUCI, to see that it can be made.
+func (p *Profile) checkSUCI() error {
+	bad := func(field, reason string) error { return &ProfileError{Field: field, Reason: reason} }
+	routing := cmp.Or(p.Routing, "0")
+	if _, err := (usim.SUCI{Home: usim.PLMN{MCC: "001", MNC: "01"}, Routing: routing, Output: []byte{0xF1}}).Encode(); err != nil {
+		return bad("routing", "want 1 to 4 digits")
+	}
+	if p.SUCI.Scheme == usim.SchemeNull {
+		if p.SUCI.ID != 0 || len(p.SUCI.Key) != 0 {
+			return bad("suci_scheme", "the null scheme has neither suci_key nor suci_key_id")
+		}
+		return nil
+	}
+	probe := bytes.Repeat([]byte{1}, 32) // any private key will do
+	if p.SUCI.Scheme > usim.SchemeB || p.SUCI.ID > maxKeyID {
+		return bad("suci_scheme", "want a scheme and a key identifier that are known")
+	}
+	if _, err := suci.Encrypt(p.SUCI.Scheme, p.SUCI.Key, secret.New(probe), []byte{0}); err != nil {
+		return bad("suci_key", "not a public key of that scheme: want 32 bytes for profile_a, 33 or 65 for profile_b")
+	}
+	return nil
+}
+
+// Models are the names of the cards that a profile may name.
+func Models() []string {
+	all, err := model.Cards()
+	if err != nil {
+		return nil // New says why
+	}
+	var names []string
+	for _, c := range all {
+		if c.Name != model.Version1 {
+			names = append(names, c.Name)
+		}
+	}
+	return names
 }

@@ -19,18 +19,31 @@ import (
 // profileFile is the profile as a file.
 func profileFile(p Profile) string {
 	sqn := p.SQN.Bytes()
-	return fmt.Sprintf(`# a comment
-model = "usim"
+	var keys string
+	for i, value := range []secret.Bytes{p.OPc, p.TOPc, secret.New(p.SUCI.Key)} {
+		if value.Len() > 0 {
+			keys += fmt.Sprintf("%s = \"%x\"\n", []string{"opc", "topc", "suci_key"}[i], value.Reveal())
+		}
+	}
+	if p.Algorithm != "" {
+		keys += fmt.Sprintf("algorithm = %q\n", p.Algorithm)
+	}
+	if p.Routing != "" {
+		keys += fmt.Sprintf("routing = %q\n", p.Routing)
+	}
+	if p.SUCI.Scheme != 0 {
+		keys += fmt.Sprintf("suci_scheme = %q\nsuci_key_id = %d\n", schemeNames()[p.SUCI.Scheme], p.SUCI.ID)
+	}
+	return keys + fmt.Sprintf(`model = "%s"
 iccid = "%s"
 imsi = "%s"
 pin1 = "%s"
 puk1 = "%s"
 k = "%x"
-opc = "%x"
 amf = "%x"
 sqn = "%x"
 adm1 = "%x"
-`, p.ICCID, p.IMSI, p.PIN1.Reveal(), p.PUK1.Reveal(), p.K.Reveal(), p.OPc.Reveal(), p.AMF, sqn, p.ADM1.Reveal())
+`, p.Model, p.ICCID, p.IMSI, p.PIN1.Reveal(), p.PUK1.Reveal(), p.K.Reveal(), p.AMF, sqn, p.ADM1.Reveal())
 }
 
 func TestReadProfile(t *testing.T) {
@@ -45,6 +58,7 @@ func TestReadProfile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		p.Algorithm = "" // which stands for milenage
 		if profileFile(p) != profileFile(want) || more != "" && p.MNCLength != 3 {
 			t.Error("the profile read is not the one written")
 		}
@@ -68,20 +82,28 @@ func TestProfileErrors(t *testing.T) {
 	}
 	planted := "c0ffee00c0ffee00c0ffee00c0ffee"
 	for _, c := range []struct{ key, value, reason string }{
-		{"model", `"isim"`, `want "usim"`},
+		{"model", `"isim"`, "want one of usim, no-arr, strict"},
 		{"iccid", `"8988x"`, "18 to 20 digits"},
 		{"imsi", `"12345"`, "6 to 15 digits"},
 		{"imsi", `"1234567890123456"`, "6 to 15 digits"},
 		{"pin1", `"123"`, "4 to 8 digits"},
 		{"pin1", `"c0ffee00"`, "4 to 8 digits"},
 		{"puk1", `"1234567"`, "8 digits"},
-		{"k", `"` + planted + `"`, "32 hexadecimal digits"},
-		{"k", `"` + planted + ` 00"`, "32 hexadecimal digits"},
+		{"k", `"` + planted + `"`, "want 16 bytes"},
+		{"k", `"` + planted + ` 00"`, "hexadecimal digits"},
 		{"k", `"` + planted + `"00`, ""},
 		{"k", planted + "00", ""},
 		{"k", "12345678", "string in quotes"},
 		{"k", `["` + planted + `00"]`, ""},
-		{"opc", `"` + planted + `0000"`, "32 hexadecimal digits"},
+		{"opc", `"` + planted + `0000"`, "want 16 bytes"},
+		{"opc", `"xyz"`, "hexadecimal digits"},
+		{"topc", `"` + planted + `00"`, "tuak has topc"},
+		{"algorithm", `"comp128"`, `want "milenage", "tuak" or "xor"`},
+		{"routing", `"12345"`, "1 to 4 digits"},
+		{"routing", `""`, "1 to 4 digits"},
+		{"suci_scheme", `"c"`, "profile_b"},
+		{"suci_key_id", "255", "0 to 254"},
+		{"suci_key", `"x"`, "hexadecimal digits"},
 		{"amf", `"80"`, "4 hexadecimal digits"},
 		{"sqn", `"00"`, "12 hexadecimal digits"},
 		{"adm1", `"` + planted + `"`, "16 hexadecimal digits"},
@@ -89,7 +111,6 @@ func TestProfileErrors(t *testing.T) {
 		{"mnc_length", "4", "2 or 3"},
 		{"mnc_length", "0", "2 or 3"},
 		{"mnc_length", `"2"`, ""},
-		{"algorithm", `"tuak"`, `want "milenage"`},
 		{"extra", `"` + planted + `"`, "unknown key"},
 	} {
 		line := lineOf(c.key)
@@ -107,6 +128,19 @@ func TestProfileErrors(t *testing.T) {
 		}
 		if strings.Contains(err.Error(), "c0ffee") || strings.Contains(err.Error(), "12345") {
 			t.Errorf("%s: the error repeats the value: %v", c.key, err)
+		}
+	}
+	for more, want := range map[string]string{
+		`algorithm = "tuak"`:        "topc: missing",
+		`algorithm = "xor"`:         "opc: is not for the algorithm xor",
+		`suci_scheme = "profile_a"`: "suci_key: not a public key",
+		`suci_key_id = 1`:           "the null scheme has neither",
+		`suci_key = "00"`:           "the null scheme has neither",
+	} {
+		_, err := ParseProfile("card.toml", []byte(good+more))
+		var bad *ProfileError
+		if !errors.As(err, &bad) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", more, err, want)
 		}
 	}
 	for _, key := range []string{"model", "iccid", "imsi", "pin1", "puk1", "k", "opc", "amf", "sqn", "adm1"} {

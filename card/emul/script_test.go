@@ -131,7 +131,7 @@ func authenticate(v aka.Vector) string {
 }
 
 func success(v aka.Vector) string {
-	return fmt.Sprintf("db08%x10%x10%x9000", v.XRES.Bytes(), v.CK, v.IK)
+	return fmt.Sprintf("db%02x%x10%x10%x08%x9000", len(v.XRES.Bytes()), v.XRES.Bytes(), v.CK, v.IK, aka.Kc(v.CK, v.IK))
 }
 
 func iccidHex(t testing.TB) string {

@@ -3,6 +3,7 @@ package emul
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 
 	"mcim/apdu"
 	"mcim/apdu/tlv"
@@ -16,7 +17,11 @@ const (
 	selectDataMask  = 0x9C
 	selectTerminate = 0x40
 	selectSession   = 0x60 // activate, terminate
-	selectOther     = 0x02 // next or previous occurrence of an AID
+	// occurrence of an AID
+	selectOccurrence = 0x03
+	selectLast       = 0x01
+	selectNext       = 0x02
+	selectPrevious   = 0x03
 )
 
 // selectFile is SELECT (TS 102 221, 11.1.1). A selection that fails changes
@@ -126,17 +131,30 @@ func (c *Card) byFID(ch channel, fid uint16) (channel, apdu.StatusWord) {
 	return enter(ch, d.parent.dir(fid))
 }
 
-// byAID selects the application; there is one, so the first bytes of its AID do,
-// and there is no other occurrence.
+// byAID selects an application by its AID or the beginning of it: the first, the
+// last, or the next or previous one from the current (TS 102 221, 11.1.1.2).
 func (c *Card) byAID(ch channel, aid []byte, p2 byte) (channel, apdu.StatusWord) {
-	switch {
-	case len(aid) < 1 || len(aid) > 16:
+	if len(aid) < 1 || len(aid) > 16 {
 		return ch, apdu.SWWrongLength
-	case !bytes.HasPrefix(c.adf.aid, aid), p2&selectOther != 0 && ch.app != nil:
-		return ch, apdu.SWFileNotFound
 	}
-	ch.app = c.adf
-	return enter(ch, c.adf)
+	step, at := 1, 0
+	switch p2 & selectOccurrence {
+	case selectNext:
+		at = slices.Index(c.apps, ch.app) + 1
+	case selectPrevious:
+		if step, at = -1, len(c.apps)-1; ch.app != nil {
+			at = slices.Index(c.apps, ch.app) - 1
+		}
+	case selectLast:
+		step, at = -1, len(c.apps)-1
+	}
+	for ; at >= 0 && at < len(c.apps); at += step {
+		if bytes.HasPrefix(c.apps[at].aid, aid) {
+			ch.app = c.apps[at]
+			return enter(ch, ch.app)
+		}
+	}
+	return ch, apdu.SWFileNotFound
 }
 
 // byPath walks down from the current DF of ch; only the last step may be an EF.
@@ -180,15 +198,16 @@ func (c *Card) dirFCP(d *dir) uicc.FCP {
 		refs = append(refs, p.ref)
 	}
 	enabled := func(ref byte) bool { return c.pin(ref).enabled }
-	return uicc.FCP{
+	f := uicc.FCP{
 		Descriptor:  uicc.FileDescriptor{Type: uicc.Directory, Shareable: true},
 		FID:         d.fid,
 		AID:         d.aid,
 		Proprietary: []tlv.TLV{{Tag: uicc.TagUICCCharacteristics, Value: []byte{clockStopAllVoltages}}},
 		LifeCycle:   uicc.LifeCycleActivated,
-		ARR:         d.arr,
 		PINs:        uicc.NewPINStatus(refs, enabled),
 	}
+	d.arr.describe(&f)
+	return f
 }
 
 // status is STATUS (TS 102 221, 11.1.2).

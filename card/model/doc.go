@@ -7,6 +7,9 @@
 // encodes and decodes the vendor's files, for the one who writes a card and for
 // the software UICC that plays one. Guess names families that have no model.
 //
+// Beside the models lie the cards (Card): the files that the software UICC is made
+// of, with their first content. A card names the model that is its family.
+//
 // Sources for the layout of the "usim" model are the public descriptions of the
 // sysmoISIM-SJA2 and SJA5 cards: pySim (pySim/sysmocom_sja2.py) and
 // sysmo-usim-tool (sysmo_isim_sja2.py).

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,7 +11,7 @@ import (
 
 // Sizes of the vendor's files, in bytes.
 const (
-	KeyFileSize = 1 + keyLen + keyLen
+	KeyFileSize = 1 + keyLen + keyLen // TUAK has more: topcLen, K and three bytes
 	SQNFileSize = 2 + sqnLen + sqnLen + Indices*sqnLen
 
 	// Indices is the number of values of IND, and of entries in the SQN file.
@@ -18,23 +19,53 @@ const (
 	// MaxSQN is the largest sequence number, 48 bits (TS 33.102, C.1.1.1).
 	MaxSQN = 1<<48 - 1
 
-	keyLen  = 16
-	sqnLen  = 6
-	indBits = 5
+	keyLen     = 16
+	longKeyLen = 32
+	topcLen    = 32
+	sqnLen     = 6
+	indBits    = 5
+)
 
-	storesOPc = 0x10 // in the first byte of the key file: OPc follows, not OP
+// First bytes of the key file.
+const (
+	storesOPc   = 0x10 // OPc (TOPc) follows, not OP (TOP)
+	tuakLongKey = 0x40
+	tuakSizes   = 0x01 // second byte with TUAK: CK and IK of 128 bits, MAC of 64, RES of 64
+	tuakRounds  = 0x01 // third: one iteration of Keccak
+	tuakHead    = 3
 )
 
 // Algorithm is the name of an authentication algorithm.
 type Algorithm string
 
-// Milenage is the algorithm set of TS 35.206.
-const Milenage Algorithm = "milenage"
+// The algorithms.
+const (
+	Milenage Algorithm = "milenage" // TS 35.206
+	TUAK     Algorithm = "tuak"     // TS 35.231, RES of 8 bytes, one iteration
+	XOR      Algorithm = "xor"      // TS 34.108, 8.1.2: for tests
+)
 
 // Key is the content of the key file.
 type Key struct {
 	Algorithm Algorithm
-	K, OPc    secret.Bytes // 16 bytes each
+	K         secret.Bytes // 16 bytes; 16 or 32 with TUAK
+	// OPc has 16 bytes. With TUAK it is TOPc, 32 bytes; with XOR it is empty.
+	OPc secret.Bytes
+}
+
+// check says what is wrong with the lengths; "" is nothing.
+func (k Key) check() string {
+	long, opc := k.Algorithm == TUAK && k.K.Len() == longKeyLen, keyLen
+	switch k.Algorithm {
+	case TUAK:
+		opc = topcLen
+	case XOR:
+		opc = 0
+	}
+	if k.K.Len() != keyLen && !long || k.OPc.Len() != opc {
+		return fmt.Sprintf("K has %d bytes and OPc %d, want %d and %d", k.K.Len(), k.OPc.Len(), keyLen, opc)
+	}
+	return ""
 }
 
 // Errors of the two files.
@@ -46,36 +77,55 @@ var (
 )
 
 // EncodeKey makes the content of the key file: one byte with the algorithm and
-// the flag that OPc is stored, K, OPc. The flags for a shortened RES and for the
-// second SRES function are 0. Keys of a wrong length and algorithms that the
-// card has not are ErrKeyFile.
+// the flag that OPc is stored, K, OPc; for TUAK that byte, those of its lengths and
+// iterations, TOPc, K. The flags for a shortened RES and for the second SRES
+// function are 0. Keys of a wrong length and algorithms that the card has not are
+// ErrKeyFile.
 func (m *Model) EncodeKey(k Key) (secret.Bytes, error) {
 	number, ok := m.Algorithms[k.Algorithm]
 	if !ok {
 		return secret.Bytes{}, fmt.Errorf("%w: a card of model %q has no algorithm %q", ErrKeyFile, m.Name, k.Algorithm)
 	}
-	if k.K.Len() != keyLen || k.OPc.Len() != keyLen {
-		return secret.Bytes{}, fmt.Errorf("%w: K has %d bytes and OPc %d, want %d each", ErrKeyFile, k.K.Len(), k.OPc.Len(), keyLen)
+	if problem := k.check(); problem != "" {
+		return secret.Bytes{}, fmt.Errorf("%w: %s", ErrKeyFile, problem)
 	}
-	b := append(make([]byte, 0, KeyFileSize), storesOPc|number)
-	b = append(b, k.K.Reveal()...)
-	b = append(b, k.OPc.Reveal()...)
-	return secret.New(b), nil
+	b := make([]byte, 1, tuakHead+topcLen+longKeyLen)
+	b[0] = storesOPc | number
+	if k.Algorithm == TUAK {
+		if k.K.Len() == longKeyLen {
+			b[0] |= tuakLongKey
+		}
+		b = append(append(b, tuakSizes, tuakRounds), k.OPc.Reveal()...)
+		return secret.New(append(b, k.K.Reveal()...)), nil
+	}
+	b = append(append(b, k.K.Reveal()...), k.OPc.Reveal()...)
+	return secret.New(append(b, make([]byte, KeyFileSize-len(b))...)), nil
 }
 
 // DecodeKey is the inverse of EncodeKey. It refuses with ErrKeyFile what
 // EncodeKey does not write: another length, flags, an algorithm without name.
 func (m *Model) DecodeKey(file secret.Bytes) (Key, error) {
 	b := file.Reveal()
-	if len(b) != KeyFileSize {
+	if len(b) < KeyFileSize {
 		return Key{}, fmt.Errorf("%w: %d bytes, want %d", ErrKeyFile, len(b), KeyFileSize)
 	}
 	for a, number := range m.Algorithms {
-		if b[0] == storesOPc|number {
-			return Key{a, secret.New(b[1 : 1+keyLen]), secret.New(b[1+keyLen:])}, nil
+		if b[0]&0x0F != number {
+			continue
+		}
+		k := Key{a, secret.New(b[1 : 1+keyLen]), secret.New(b[1+keyLen:])}
+		switch {
+		case a == TUAK && len(b) > tuakHead+topcLen:
+			k.OPc, k.K = secret.New(b[tuakHead:tuakHead+topcLen]), secret.New(b[tuakHead+topcLen:])
+		case a == XOR:
+			k.OPc = secret.Bytes{}
+		}
+		if again, err := m.EncodeKey(k); err == nil && bytes.Equal(again.Reveal(), b) {
+			return k, nil
 		}
 	}
-	return Key{}, fmt.Errorf("%w: first byte %02X is no algorithm of model %q with OPc stored and full RES", ErrKeyFile, b[0], m.Name)
+	return Key{}, fmt.Errorf("%w: %d bytes that begin with %02X are no algorithm of model %q with OPc stored and full RES",
+		ErrKeyFile, len(b), b[0], m.Name)
 }
 
 // SQN is the content of the SQN file: how the card checks sequence numbers

@@ -179,8 +179,8 @@ func checkAlgorithms(list map[Algorithm]byte) mistake {
 	}
 	for a, number := range list {
 		switch {
-		case a != Milenage:
-			return mistake{"algorithms." + string(a), 0, fmt.Sprintf("unknown algorithm %q, want %q", a, Milenage)}
+		case a != Milenage && a != TUAK && a != XOR:
+			return mistake{"algorithms." + string(a), 0, fmt.Sprintf("unknown algorithm %q, want %q, %q or %q", a, Milenage, TUAK, XOR)}
 		case number > 0x0F:
 			return mistake{"algorithms." + string(a), 0, fmt.Sprintf("algorithm number %d, want 0 to 15", number)}
 		}

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-//go:embed data/models/*.toml data/families.toml
+//go:embed data/models/*.toml data/cards/*.toml data/families.toml
 var embedded embed.FS
 
 // ErrUnknown says that no model fits: such a card can be read, but not written.

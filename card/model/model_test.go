@@ -218,6 +218,35 @@ func TestKeyFileVector(t *testing.T) {
 	}
 }
 
+// TestKeyFileAlgorithms: the file of TUAK is as in pySim's sysmocom_sja2.py, whose own
+// vector has lengths that AKA cannot carry.
+func TestKeyFileAlgorithms(t *testing.T) {
+	t.Parallel()
+	m := usim(t)
+	k16, k32 := unhex(t, "000102030405060708090a0b0c0d0e0f"), unhex(t, "101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d2e2f")
+	for _, c := range []struct {
+		key  Key
+		want string
+	}{
+		{Key{TUAK, secret.New(k16), secret.New(k32)}, fmt.Sprintf("160101%x%x", k32, k16)},
+		{Key{TUAK, secret.New(k32), secret.New(k32)}, fmt.Sprintf("560101%x%x", k32, k32)},
+		{Key{XOR, secret.New(k16), secret.Bytes{}}, fmt.Sprintf("1f%x%032x", k16, 0)},
+	} {
+		b, err := m.EncodeKey(c.key)
+		if err != nil || hex.EncodeToString(b.Reveal()) != c.want {
+			t.Errorf("%s: another file, %v", c.key.Algorithm, err)
+		}
+		got, err := m.DecodeKey(b)
+		if err != nil || got.Algorithm != c.key.Algorithm || !bytes.Equal(got.K.Reveal(), c.key.K.Reveal()) || !bytes.Equal(got.OPc.Reveal(), c.key.OPc.Reveal()) {
+			t.Errorf("%s: read back as another key, %v", c.key.Algorithm, err)
+		}
+	}
+	vector := unhex(t, "160a04101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d2e2f000102030405060708090a0b0c0d0e0f")
+	if _, err := m.DecodeKey(secret.New(vector)); !errors.Is(err, ErrKeyFile) {
+		t.Errorf("MAC of 128 bits: %v, want ErrKeyFile", err)
+	}
+}
+
 func TestKeyFileRefuses(t *testing.T) {
 	t.Parallel()
 	m, good := usim(t), unhex(t, readVectors(t).KeyFile.File)
@@ -333,12 +362,14 @@ func TestSQNFileRoundTrip(t *testing.T) {
 // files and ATRs.
 func FuzzModel(f *testing.F) {
 	f.Add([]byte(minimal))
+	f.Add([]byte(mineCard))
 	v := readVectors(f)
 	f.Add(unhex(f, v.KeyFile.File))
 	f.Add(append(unhex(f, v.SQNFile.FileHead), make([]byte, v.SQNFile.ZeroBytesBehind)...))
 	f.Add(unhex(f, usimATR))
 	m := usim(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
+		_, _ = ParseCard("fuzz", b)
 		if parsed, err := Parse("fuzz", b); err == nil {
 			for _, p := range parsed.ATRs {
 				if !p.Match(p.Value) {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 
 	"mcim/card/device"
 	"mcim/card/emul"
@@ -23,9 +24,12 @@ type emulateCmd struct {
 
 // Help is the long help text.
 func (emulateCmd) Help() string {
-	return `A profile holds keys: keep it readable for you alone. Values are strings in quotes: model ("usim"),
-iccid, imsi, pin1 and puk1 are digits, k, opc, amf, sqn and adm1 hexadecimal without spaces;
-mnc_length (a number) and algorithm ("milenage") are optional.
+	return `A profile holds keys: keep it readable for you alone. Values are strings in quotes: model, one
+of "` + strings.Join(emul.Models(), `", "`) + `"; iccid, imsi, pin1 and puk1 are digits, k, opc, amf,
+sqn and adm1 hexadecimal without spaces. Optional are mnc_length (a number), algorithm ("milenage";
+"tuak" has topc of 32 bytes in the place of opc, "xor" has neither), routing (digits of the routing
+indicator), and suci_scheme ("null", "profile_a", "profile_b") with suci_key_id (a number) and
+suci_key (the home network's public key).
 
 Examples:
   mcim emulate --private --profile card.toml --image card.img

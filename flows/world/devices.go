@@ -189,6 +189,9 @@ func CheckCard(p emul.Profile) error {
 	if len(p.IMSI) != 15 {
 		return fmt.Errorf("its IMSI has %d digits, and must have 15", len(p.IMSI))
 	}
+	if p.Algorithm != "" && p.Algorithm != model.Milenage {
+		return fmt.Errorf("its algorithm is %s, and the lab's authentication centres have milenage", p.Algorithm)
+	}
 	for role, plmn := range testPLMNs {
 		if role != SHOA && strings.HasPrefix(p.IMSI, plmn) {
 			return fmt.Errorf("its IMSI is of the PLMN %s, which is that of %s in the lab", plmn, role)
