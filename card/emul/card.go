@@ -8,6 +8,7 @@ import (
 
 	"mcim/apdu"
 	"mcim/apdu/uicc"
+	"mcim/apdu/usim"
 	"mcim/card"
 	"mcim/card/aka"
 	"mcim/card/model"
@@ -249,6 +250,8 @@ func proprietary(ins byte) handler {
 	switch ins {
 	case uicc.INSStatus:
 		return (*Card).status
+	case usim.INSGetIdentity:
+		return (*Card).getIdentity
 	case insTerminalProfile, insTerminalCapability:
 		return (*Card).takeNote
 	}
