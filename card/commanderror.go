@@ -26,13 +26,6 @@ func (e *CommandError) Error() string {
 // Unwrap gives the status word.
 func (e *CommandError) Unwrap() error { return e.SW }
 
-// Instruction bytes that apdu/uicc has no name for (TS 102 221, 10.1.2).
-const (
-	insChangePIN  = 0x24
-	insDisablePIN = 0x26
-	insEnablePIN  = 0x28
-)
-
 // CommandName is the name of a command by its instruction byte (TS 102 221,
 // 10.1.2); one that has none here is "command" and the byte.
 func CommandName(c apdu.Command) string {
@@ -51,14 +44,14 @@ func CommandName(c apdu.Command) string {
 		return "UPDATE RECORD"
 	case uicc.INSVerify:
 		return "VERIFY PIN"
+	case uicc.INSChangePIN:
+		return "CHANGE PIN"
+	case uicc.INSDisablePIN:
+		return "DISABLE PIN"
+	case uicc.INSEnablePIN:
+		return "ENABLE PIN"
 	case uicc.INSUnblockPIN:
 		return "UNBLOCK PIN"
-	case insChangePIN:
-		return "CHANGE PIN"
-	case insDisablePIN:
-		return "DISABLE PIN"
-	case insEnablePIN:
-		return "ENABLE PIN"
 	case uicc.INSAuthenticate:
 		return "AUTHENTICATE"
 	case uicc.INSManageChannel:

@@ -23,6 +23,8 @@ var (
 	ErrDryRun = errors.New("dry run")
 	// ErrNoPIN: no PIN was given.
 	ErrNoPIN = errors.New("no PIN given")
+	// ErrPINState: the PIN is not in the state that the command is for.
+	ErrPINState = errors.New("not for a PIN in this state")
 )
 
 // RefusalError says that the Guard did not send a command, and nothing was
@@ -56,9 +58,13 @@ type GuardConfig struct {
 	// Spare says that nothing can be lost on the card: it ends with the process, or
 	// is a recording. It need not be on the list.
 	Spare bool
-	// Floor is the least number of tries that must be left before a VERIFY. Less
-	// than DefaultFloor is taken for it.
+	// Floor is the least number of tries of a PIN, PUK or ADM that must be left before
+	// it is presented. Less than DefaultFloor is taken for it.
 	Floor int
+	// SpendLastTry is the ICCID, as digits, of the one card for which Floor does not
+	// count: its last try may be spent, and a counter that it does not tell is no
+	// reason to stop. The Guard reads EF.ICCID itself.
+	SpendLastTry string
 	// Refused remembers the PINs that a card has refused; nil is one of this Guard
 	// alone.
 	Refused *Refused
@@ -70,9 +76,9 @@ type GuardConfig struct {
 // Step is one command of a plan: what writes or spends.
 type Step struct {
 	Command string // as in "UPDATE BINARY"
-	File    string // empty for VERIFY PIN
-	Ref     byte   // key reference, of VERIFY PIN
-	Tries   int    // tries left before it, of VERIFY PIN
+	File    string // empty for a command about a PIN
+	Ref     byte   // key reference, of a command about a PIN
+	Tries   int    // tries left before it, of the PIN or PUK presented; -1 unknown
 	Record  int    // from 1, of UPDATE RECORD
 	Offset  int    // bytes, of UPDATE BINARY
 	Length  int    // bytes of data
@@ -80,11 +86,11 @@ type Step struct {
 	Proof   string // how it is known that the write arrived
 }
 
-// Guard is the only way in which this program verifies a PIN, writes a card or
-// lets it authenticate:
+// Guard is the only way in which this program presents a PIN, PUK or ADM, writes a
+// card or lets it authenticate:
 //
-//   - before a VERIFY it reads the retry counter, and refuses when that is below
-//     the floor or cannot be read, or when the card has refused that PIN before;
+//   - before it presents a code it reads the retry counter, and refuses when that is
+//     below the floor or cannot be read, or when the card has refused that code before;
 //   - it writes only to cards of a known model with an ICCID on the allow list,
 //     which it reads itself, checks that the data fit, and reads back.
 //

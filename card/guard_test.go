@@ -122,7 +122,11 @@ func TestVerifyRefuses(t *testing.T) {
 		if c.change != nil {
 			c.change(&config)
 		}
-		g := guardOn(t, config, "00200001", c.sw)
+		lines := []string{"00200001", c.sw}
+		if errors.Is(c.cause, apdu.ErrBlocked) {
+			lines = append(lines, "002c0001", "63ca") // the error names the tries of the PUK
+		}
+		g := guardOn(t, config, lines...)
 		t.Log(name)
 		refusal(t, g.Verify(context.Background(), uicc.RefPIN1, pin(t)), c.cause)
 		if len(g.Plan()) != 0 {
@@ -242,11 +246,18 @@ func TestTriesOfUnknownCards(t *testing.T) {
 func TestVerifyClassA0(t *testing.T) {
 	t.Parallel()
 	probe := []string{"00a40004023f0000", "6e00", "a0a40000023f00", gsmMF + "9000", "a0a40000023f00", gsmMF + "9000"}
-	silent := []string{"00a40804022fe200", "6e00"}
-	for sw, tries := range map[string]int{"9000": 3, "9804": -1, "9840": 0} {
+	status := func(chv string) []string {
+		return []string{"a0a40000023f00", gsmMF[:36] + chv + gsmMF[38:] + "9000"}
+	}
+	whose := []string{"a0a40000023f00", "9f16", "a0c0000016", gsmMF + "9000", "a0a40000022fe2", "9f0f", "a0c000000f", "0000000a2fe204000ff0440101020000" + "9000",
+		"a0b000000a", "988812010000400310f09000"}
+	for sw, tries := range map[string]int{"9000": 3, "9804": 2, "9840": 0} {
 		lines := script(probe, []string{"a020000108" + pinPlain, sw})
-		if sw != "9000" {
-			lines = script(lines, silent)
+		switch sw {
+		case "9804":
+			lines = script(lines, status("82"), whose)
+		case "9840":
+			lines = script(lines, whose)
 		}
 		g := guardOn(t, card.GuardConfig{}, lines...)
 		err := g.Verify(context.Background(), uicc.RefPIN1, pin(t))
@@ -258,8 +269,9 @@ func TestVerifyClassA0(t *testing.T) {
 			t.Errorf("%s: %v, want %d tries", sw, err, tries)
 		}
 	}
-	g := guardOn(t, card.GuardConfig{}, script(probe, []string{"a020000208" + pinPlain, "9804"}, silent)...)
-	if err := g.Verify(context.Background(), uicc.RefPIN2, pin(t)); !errors.Is(err, card.ErrWrongPIN) {
+	g := guardOn(t, card.GuardConfig{}, script(probe, []string{"a020000208" + pinPlain, "9804", "a0a40000023f00", "6f00", "a0a40000023f00", "6f00"})...)
+	err := g.Verify(context.Background(), uicc.RefPIN2, pin(t))
+	if !errors.Is(err, card.ErrWrongPIN) || !strings.Contains(err.Error(), "tries left unknown") {
 		t.Errorf("CHV2: %v", err)
 	}
 }

@@ -7,7 +7,6 @@ import (
 
 	"mcim/apdu"
 	"mcim/apdu/uicc"
-	"mcim/card/model"
 )
 
 // ErrNoRule is the cause of a *RefusalError: the Guard has no rule by which the
@@ -38,10 +37,10 @@ var effects = map[byte]map[byte]effect{
 		0xB1: effectReads, // READ BINARY and
 		0xB3: effectReads, // READ RECORD with a data object for the offset
 
-		uicc.INSVerify: effectTries,
-		insChangePIN:   effectTries,
-		insDisablePIN:  effectTries,
-		insEnablePIN:   effectTries,
+		uicc.INSVerify:     effectTries,
+		uicc.INSChangePIN:  effectTries,
+		uicc.INSDisablePIN: effectTries,
+		uicc.INSEnablePIN:  effectTries,
 
 		uicc.INSUnblockPIN: effectPUK,
 
@@ -182,20 +181,4 @@ func (g *Guard) triesForRaw(ctx context.Context, command []byte) error {
 			"make sure of the PIN or PUK, and use a tool that may spend it", ErrTriesLow}
 	}
 	return nil
-}
-
-// pukTries reads the counter of the PUK of a PIN (TS 102 221, 11.1.13.1). Only a
-// card of a known model is asked, which is a UICC.
-func (g *Guard) pukTries(ctx context.Context, what string, ref byte) (int, error) {
-	if g.model == nil {
-		return 0, &RefusalError{what, g.modelErr.Error(), "add a model for this card (package card/model)", model.ErrUnknown}
-	}
-	r, err := g.session.Send(ctx, apdu.Command{INS: uicc.INSUnblockPIN, P2: ref})
-	if err != nil {
-		return 0, err
-	}
-	if n, ok := r.SW.Retries(); ok {
-		return n, nil
-	}
-	return 0, unknownTries(what, "the card answers "+r.SW.Error())
 }

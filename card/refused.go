@@ -3,10 +3,13 @@ package card
 import (
 	"context"
 	"crypto/subtle"
+	"encoding/binary"
 	"errors"
 	"sync"
 
+	"mcim/apdu"
 	"mcim/apdu/secret"
+	"mcim/apdu/uicc"
 )
 
 // ErrRefusedBefore is the cause of a *RefusalError: the card has refused this very
@@ -23,15 +26,16 @@ type Refused struct {
 type refusal struct {
 	iccid string // empty where the card did not tell: then of any card
 	ref   byte   // key reference
-	pin   secret.Bytes
+	puk   bool   // it is the PUK of that PIN
+	code  secret.Bytes
 }
 
-// matching are the cards that have refused a PIN.
-func (r *Refused) matching(ref byte, pin secret.Bytes) (iccids []string) {
+// matching are the cards that have refused a code.
+func (r *Refused) matching(p *presentation) (iccids []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range r.list {
-		if e.ref == ref && subtle.ConstantTimeCompare(e.pin.Reveal(), pin.Reveal()) == 1 {
+		if e.ref == p.ref && e.puk == p.puk && subtle.ConstantTimeCompare(e.code.Reveal(), p.code.Reveal()) == 1 {
 			iccids = append(iccids, e.iccid)
 		}
 	}
@@ -44,17 +48,17 @@ func (r *Refused) add(e refusal) {
 	r.list = append(r.list, e)
 }
 
-// refusedBefore refuses a PIN that this card has refused, before the counter is
+// refusedBefore refuses a code that this card has refused, before the counter is
 // read. Which card this is, is asked only where some card has refused it.
-func (g *Guard) refusedBefore(ctx context.Context, what string, ref byte, pin secret.Bytes) error {
-	iccids := g.config.Refused.matching(ref, pin)
+func (g *Guard) refusedBefore(ctx context.Context, p *presentation) error {
+	iccids := g.config.Refused.matching(p)
 	if len(iccids) == 0 {
 		return nil
 	}
 	this := g.identify(ctx)
 	for _, iccid := range iccids {
 		if iccid == this || iccid == "" || this == "" {
-			return &RefusalError{what, "a second try with it would be lost too", "correct the PIN where it comes from, and start again", ErrRefusedBefore}
+			return &RefusalError{p.what(), "a second try with it would be lost too", "correct it where it comes from, and start again", ErrRefusedBefore}
 		}
 	}
 	return nil
@@ -63,6 +67,9 @@ func (g *Guard) refusedBefore(ctx context.Context, what string, ref byte, pin se
 // identify is the card's ICCID, empty where it does not tell. The application that
 // was current is current again afterwards.
 func (g *Guard) identify(ctx context.Context) string {
+	if g.kind == kindGSM {
+		return g.gsmICCID(ctx)
+	}
 	before := g.session.files.current
 	iccid, err := g.session.ICCID(ctx)
 	if err == nil && before != "" {
@@ -73,3 +80,26 @@ func (g *Guard) identify(ctx context.Context) string {
 	}
 	return iccid
 }
+
+// gsmICCID reads EF.ICCID in class A0 (TS 51.011, 10.1.1), empty where the card does
+// not give it.
+func (g *Guard) gsmICCID(ctx context.Context) string {
+	for _, fid := range []uint16{uicc.FIDMF, uicc.FIDEFICCID} {
+		c := apdu.Command{CLA: classGSM, INS: uicc.INSSelect, Data: binary.BigEndian.AppendUint16(nil, fid)}
+		if r, err := g.session.Send(ctx, c); err != nil || !r.SW.OK() {
+			return ""
+		}
+	}
+	r, err := g.session.Send(ctx, apdu.Command{CLA: classGSM, INS: uicc.INSReadBinary, Ne: iccidBytes})
+	if err != nil || !r.SW.OK() {
+		return ""
+	}
+	iccid, err := uicc.DecodeICCID(r.Data)
+	if err != nil {
+		return ""
+	}
+	return iccid
+}
+
+// iccidBytes is the size of EF.ICCID (TS 51.011, 10.1.1).
+const iccidBytes = 10

@@ -6,34 +6,44 @@ import (
 	"fmt"
 
 	"mcim/apdu"
-	"mcim/apdu/secret"
 	"mcim/apdu/uicc"
 	"mcim/apdu/usim"
 )
 
-// ErrWrongPIN says that the card compared the PIN and refused it: a try is gone.
+// ErrWrongPIN says that the card compared the code and refused it: a try is gone.
 var ErrWrongPIN = errors.New("wrong PIN")
 
-// PINError is a PIN that the card refused. errors.Is finds ErrWrongPIN, and
-// apdu.ErrBlocked where no try is left.
+// PINError is a PIN, PUK or ADM that the card refused. errors.Is finds ErrWrongPIN,
+// and apdu.ErrBlocked where no try is left.
 type PINError struct {
 	Ref   byte // key reference
+	PUK   bool // it is the PUK of that PIN that was refused
 	Tries int  // left; -1 where the card does not tell
 	SW    apdu.StatusWord
 }
 
-// Error says which PIN and what is left.
+// Error says which code and what is left.
 func (e *PINError) Error() string {
+	what := fmt.Sprintf("wrong PIN %02X", e.Ref)
+	if e.PUK {
+		what = fmt.Sprintf("wrong PUK of PIN %02X", e.Ref)
+	}
 	switch {
 	case e.Tries < 0:
-		return fmt.Sprintf("wrong PIN %02X (%v); tries left unknown", e.Ref, e.SW)
+		return fmt.Sprintf("%s (%v); tries left unknown", what, e.SW)
+	case e.Tries == 0 && e.PUK:
+		return what + ", it is blocked now, for good; only the issuer of the card can help"
 	case e.Tries == 0:
-		return fmt.Sprintf("wrong PIN %02X, it is blocked now; unblock it with the PUK", e.Ref)
-	case e.Tries == 1:
-		return fmt.Sprintf("wrong PIN %02X, 1 try left", e.Ref)
-	default:
-		return fmt.Sprintf("wrong PIN %02X, %d tries left", e.Ref, e.Tries)
+		return what + ", it is blocked now; unblock it with the PUK"
 	}
+	return fmt.Sprintf("%s, %s left", what, countTries(e.Tries))
+}
+
+func countTries(n int) string {
+	if n == 1 {
+		return "1 try"
+	}
+	return fmt.Sprintf("%d tries", n)
 }
 
 // Is finds ErrWrongPIN, and apdu.ErrBlocked.
@@ -63,45 +73,6 @@ const (
 	swGSMBlocked apdu.StatusWord = 0x9840
 )
 
-// Verify verifies a PIN or key of 8 bytes (uicc.PadPIN) if the counter is at
-// the floor or above. It sends no VERIFY where the card says that none is
-// needed. Errors are *RefusalError, *PINError, *CommandError, and those of the
-// card.
-func (g *Guard) Verify(ctx context.Context, ref byte, pin secret.Bytes) error {
-	what := fmt.Sprintf("VERIFY PIN %02X", ref)
-	command := uicc.Verify{Ref: ref, PIN: pin}.Command()
-	if command.Err != nil {
-		return command.Err
-	}
-	if pin.Len() == 0 {
-		return &RefusalError{what, "the PIN has 0 bytes", "give it in a file", ErrNoPIN}
-	}
-	if err := g.refusedBefore(ctx, what, ref, pin); err != nil {
-		return err
-	}
-	tries, err := g.tries(ctx, what, ref)
-	switch {
-	case err != nil:
-		return err
-	case tries == noPINNeeded:
-		return nil
-	case tries == 0:
-		return &RefusalError{what, "no try is left", "unblock it with the PUK first", apdu.ErrBlocked}
-	case tries < g.config.Floor:
-		return &RefusalError{what, fmt.Sprintf("%d left, the floor is %d", tries, g.config.Floor),
-			"make sure of the PIN and verify it with another tool, which sets the counter back", ErrTriesLow}
-	}
-	g.plan = append(g.plan, Step{Command: "VERIFY PIN", Ref: ref, Tries: tries, Length: pin.Len()})
-	if g.config.DryRun {
-		return nil
-	}
-	err = g.present(ctx, ref, command)
-	if errors.Is(err, ErrWrongPIN) {
-		g.config.Refused.add(refusal{g.identify(ctx), ref, pin})
-	}
-	return err
-}
-
 // Tries reads the retry counter of a PIN or key without spending anything. Where
 // it cannot be read, or the card says that no PIN is needed, the error is a
 // *RefusalError with ErrTriesUnknown.
@@ -119,10 +90,8 @@ func unknownTries(what, why string) error {
 }
 
 func (g *Guard) tries(ctx context.Context, what string, ref byte) (int, error) {
-	if g.kind == kindUnasked {
-		if err := g.askKind(ctx); err != nil {
-			return 0, err
-		}
+	if err := g.askKind(ctx); err != nil {
+		return 0, err
 	}
 	switch g.kind {
 	case kindUICC:
@@ -138,6 +107,9 @@ func (g *Guard) tries(ctx context.Context, what string, ref byte) (int, error) {
 // a UICC; any other card has to show a PIN status in its FCP, or to answer in
 // class A0. The application that was current is current again afterwards.
 func (g *Guard) askKind(ctx context.Context) error {
+	if g.kind != kindUnasked {
+		return nil
+	}
 	if g.model != nil {
 		g.kind = kindUICC
 		return nil
@@ -205,17 +177,29 @@ func (g *Guard) uiccTries(ctx context.Context, what string, ref byte) (int, erro
 // that could be read.
 func (g *Guard) gsmTries(ctx context.Context, what string, ref byte) (int, error) {
 	mf, err := g.selectGSM(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		return 0, err
+	case mf != nil && ref == uicc.RefPIN1 && mf.CHV1Disabled():
+		return noPINNeeded, nil
+	}
+	return chvTries(mf, what, ref, false)
+}
+
+// chvTries is the counter of a CHV, or of what unblocks it, in what a SIM says of
+// itself; mf is nil where it says nothing.
+func chvTries(mf *uicc.GSMDirectory, what string, ref byte, puk bool) (int, error) {
+	if mf == nil {
+		return 0, unknownTries(what, "the card does not tell the state of its CHVs any more")
 	}
 	var status uicc.CHVStatus
 	switch {
-	case mf == nil:
-		return 0, unknownTries(what, "the card does not tell the state of its CHVs any more")
-	case ref == uicc.RefPIN1 && mf.CHV1Disabled():
-		return noPINNeeded, nil
+	case ref == uicc.RefPIN1 && puk:
+		status = mf.Unblock1
 	case ref == uicc.RefPIN1:
 		status = mf.CHV1
+	case ref == uicc.RefPIN2 && puk:
+		status = mf.Unblock2
 	case ref == uicc.RefPIN2:
 		status = mf.CHV2
 	default:
@@ -225,36 +209,6 @@ func (g *Guard) gsmTries(ctx context.Context, what string, ref byte) (int, error
 		return 0, unknownTries(what, "the card says that this CHV is not initialized")
 	}
 	return status.Tries(), nil
-}
-
-// present sends the VERIFY and reads what it did to the counter.
-func (g *Guard) present(ctx context.Context, ref byte, c apdu.Command) error {
-	if g.kind == kindGSM {
-		c.CLA = classGSM
-		if ref == uicc.RefPIN2 {
-			c.P2 = 0x02 // CHV2 (TS 51.011, 9.3)
-		}
-	}
-	r, err := g.session.Send(ctx, c)
-	switch {
-	case errors.Is(err, ErrBudget):
-		return err
-	case err != nil:
-		return fmt.Errorf("the try may be spent: %w", err)
-	}
-	tries, told := r.SW.Retries()
-	switch {
-	case r.SW.OK():
-		return nil
-	case told:
-		return &PINError{ref, tries, r.SW}
-	case g.kind == kindGSM && r.SW == swGSMBlocked:
-		return &PINError{ref, 0, r.SW}
-	case g.kind == kindGSM && r.SW == swGSMWrong:
-		return &PINError{ref, -1, r.SW}
-	default:
-		return &CommandError{Command: "VERIFY PIN", SW: r.SW}
-	}
 }
 
 // Authenticate sends AUTHENTICATE to the application whose AID begins with app.

@@ -6,12 +6,14 @@ import (
 	"fmt"
 
 	"mcim/apdu"
-	"mcim/apdu/secret"
 )
 
 // Instruction bytes (TS 102 221, 10.1.2; AUTHENTICATE TS 31.102, 7.1.2).
 const (
 	INSVerify        byte = 0x20
+	INSChangePIN     byte = 0x24
+	INSDisablePIN    byte = 0x26
+	INSEnablePIN     byte = 0x28
 	INSUnblockPIN    byte = 0x2C
 	INSManageChannel byte = 0x70
 	INSAuthenticate  byte = 0x88
@@ -22,14 +24,6 @@ const (
 	INSUpdateBinary  byte = 0xD6
 	INSUpdateRecord  byte = 0xDC
 	INSStatus        byte = 0xF2
-)
-
-// Key references (TS 102 221, 9.5.1, table 9.3).
-const (
-	RefPIN1         byte = 0x01
-	RefADM1         byte = 0x0A
-	RefUniversalPIN byte = 0x11
-	RefPIN2         byte = 0x81
 )
 
 // Bounds of fields.
@@ -47,7 +41,6 @@ const (
 	maxPathFIDs  = 127  // what a short command has room for
 	maxAID       = 16   // bytes (TS 101 220, 4)
 	fidBytes     = 2
-	pinBytes     = 8
 )
 
 // Parts of command headers.
@@ -382,69 +375,4 @@ func (m ManageChannel) Command() apdu.Command {
 		return apdu.Command{CLA: classBasic, INS: INSManageChannel, Ne: 1}
 	}
 	return apdu.Command{CLA: classBasic, INS: INSManageChannel, P2: m.Channel}
-}
-
-// Verify is VERIFY PIN (TS 102 221, 11.1.9). The data of its APDU is the
-// secret itself, not a copy.
-type Verify struct {
-	Ref byte // key reference: RefPIN1 and its like
-	// PIN is 8 bytes as PadPIN makes them. Empty, the command asks for the retry
-	// counter: 63Cx or 6983, and 9000 where no PIN is needed. That form is safe
-	// only on a card that is known to be a UICC.
-	PIN secret.Bytes
-}
-
-// Command encodes the command.
-func (v Verify) Command() apdu.Command {
-	if n := v.PIN.Len(); n != 0 && n != pinBytes {
-		return invalid("VERIFY PIN", "PIN of %d bytes, want 8", n)
-	}
-	return apdu.Command{CLA: classBasic, INS: INSVerify, P2: v.Ref, Data: v.PIN.Reveal()}
-}
-
-// UnblockPIN is UNBLOCK PIN (TS 102 221, 11.1.13). A wrong PUK spends one of ten
-// tries, the last of which cannot be given back.
-type UnblockPIN struct {
-	Ref byte // key reference of the PIN
-	// PUK and NewPIN are 8 bytes each. Both empty, the command asks for the retry
-	// counter of the PUK.
-	PUK, NewPIN secret.Bytes
-}
-
-// Command encodes the command.
-func (u UnblockPIN) Command() apdu.Command {
-	c := apdu.Command{CLA: classBasic, INS: INSUnblockPIN, P2: u.Ref}
-	if u.PUK.Len() == 0 && u.NewPIN.Len() == 0 {
-		return c
-	}
-	if u.PUK.Len() != pinBytes || u.NewPIN.Len() != pinBytes {
-		return invalid("UNBLOCK PIN", "PUK of %d and PIN of %d bytes, want 8 each", u.PUK.Len(), u.NewPIN.Len())
-	}
-	c.Data = append(append([]byte{}, u.PUK.Reveal()...), u.NewPIN.Reveal()...)
-	return c
-}
-
-// ErrPIN is returned by PadPIN; its text does not repeat the input.
-var ErrPIN = errors.New("a PIN is 4 to 8 decimal digits")
-
-// PadPIN encodes a PIN of 4 to 8 decimal digits: ASCII digits behind which FF
-// fills up to 8 bytes (TS 102 221, 9.5.1). The error is ErrPIN.
-func PadPIN(digits string) (secret.Bytes, error) {
-	if len(digits) < 4 || len(digits) > pinBytes || !isDigits(digits) {
-		return secret.Bytes{}, ErrPIN
-	}
-	pin := []byte(digits)
-	for len(pin) < pinBytes {
-		pin = append(pin, 0xFF)
-	}
-	return secret.New(pin), nil
-}
-
-func isDigits(s string) bool {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return false
-		}
-	}
-	return true
 }

@@ -17,9 +17,6 @@ import (
 // Instructions that package uicc has no command for.
 const (
 	insTerminalProfile    = 0x10
-	insChangePIN          = 0x24
-	insDisablePIN         = 0x26
-	insEnablePIN          = 0x28
 	insTerminalCapability = 0xAA
 )
 
@@ -228,11 +225,11 @@ func interindustry(ins byte) handler {
 		return (*Card).updateRecord
 	case uicc.INSVerify:
 		return (*Card).verifyPIN
-	case insChangePIN:
+	case uicc.INSChangePIN:
 		return (*Card).changePIN
-	case insDisablePIN:
+	case uicc.INSDisablePIN:
 		return (*Card).disablePIN
-	case insEnablePIN:
+	case uicc.INSEnablePIN:
 		return (*Card).enablePIN
 	case uicc.INSUnblockPIN:
 		return (*Card).unblockPIN

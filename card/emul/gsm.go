@@ -44,6 +44,14 @@ func gsmHandler(ins byte) handler {
 		return (*Card).statusGSM
 	case uicc.INSVerify:
 		return (*Card).verifyCHV
+	case uicc.INSChangePIN:
+		return (*Card).changePIN
+	case uicc.INSDisablePIN:
+		return (*Card).disablePIN
+	case uicc.INSEnablePIN:
+		return (*Card).enablePIN
+	case uicc.INSUnblockPIN:
+		return (*Card).unblockCHV
 	case uicc.INSReadBinary, uicc.INSUpdateBinary:
 		return (*Card).binaryGSM
 	case uicc.INSReadRecord, uicc.INSUpdateRecord:
@@ -116,14 +124,6 @@ func (c *Card) statusGSM(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 	}
 	b := c.gsmDir(ch.dir).Bytes()
 	return c.reply2(cmd, b[:min(len(b), expected(cmd))])
-}
-
-// verifyCHV is VERIFY CHV: it has no form that tells the counter.
-func (c *Card) verifyCHV(ch *channel, cmd *apdu.Command) apdu.StatusWord {
-	if len(cmd.Data) != pinBytes {
-		return apdu.SWWrongLength
-	}
-	return c.verifyPIN(ch, cmd)
 }
 
 // binaryGSM is READ and UPDATE BINARY, which have no SFI in class A0.

@@ -244,6 +244,27 @@ func (c *Card) unblockPIN(_ *channel, cmd *apdu.Command) apdu.StatusWord {
 	return c.setPIN(p, unblockTries, cmd.Data[pinBytes:])
 }
 
+// verifyCHV is VERIFY CHV (TS 51.011, 9.2.9): it has no form that tells the counter.
+func (c *Card) verifyCHV(ch *channel, cmd *apdu.Command) apdu.StatusWord {
+	if len(cmd.Data) != pinBytes {
+		return apdu.SWWrongLength
+	}
+	return c.verifyPIN(ch, cmd)
+}
+
+// unblockCHV is UNBLOCK CHV (TS 51.011, 9.2.13), which names CHV1 by 00 and has no
+// form that tells the counter.
+func (c *Card) unblockCHV(ch *channel, cmd *apdu.Command) apdu.StatusWord {
+	switch {
+	case len(cmd.Data) != 2*pinBytes:
+		return apdu.SWWrongLength
+	case cmd.P2 != 0:
+		return apdu.SWReferencedDataNotFound // the card has no CHV2
+	}
+	cmd.P2 = uicc.RefPIN1
+	return c.unblockPIN(ch, cmd)
+}
+
 // validPIN reports whether b is 4 to 8 digits with FF behind (TS 102 221, 9.5.1).
 func validPIN(b []byte) bool {
 	digits := 0
