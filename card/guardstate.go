@@ -1,11 +1,14 @@
 package card
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"mcim/apdu/uicc"
+	"mcim/apdu/usim"
 )
 
 // PINState is what a card says of one PIN or key. Nil is what it does not tell.
@@ -34,17 +37,26 @@ func (g *Guard) PINs(ctx context.Context, refs ...byte) ([]PINState, error) {
 		if on, known := s.enabled(ref); known {
 			p.Enabled = &on
 		}
-		if p.Tries, p.Why, err = told(g.disabledTries(ctx, "to tell the tries", ref)); err != nil {
+		if err := g.countersOf(ctx, &p); err != nil {
 			return nil, err
-		}
-		if p.Tries != nil && !isADM(ref) {
-			if p.PUKTries, _, err = told(g.pukTries(ctx, "to tell the tries", ref)); err != nil {
-				return nil, err
-			}
 		}
 		list = append(list, p)
 	}
 	return list, nil
+}
+
+// countersOf asks for the counters of a PIN.
+func (g *Guard) countersOf(ctx context.Context, p *PINState) (err error) {
+	if g.kind == kindUICC && isLocal(p.Ref) && g.session.files.current == "" {
+		p.Why = "no application is selected, whose own key it is"
+		return nil
+	}
+	const what = "to tell the tries"
+	p.Tries, p.Why, err = told(g.disabledTries(ctx, what, p.Ref))
+	if err == nil && p.Tries != nil && !isADM(p.Ref) {
+		p.PUKTries, _, err = told(g.pukTries(ctx, what, p.Ref))
+	}
+	return err
 }
 
 // told tells a counter that the card does not give from a card that is lost.
@@ -142,3 +154,32 @@ func (g *Guard) proveTries(ctx context.Context, p *presentation, least int) erro
 	}
 	return fmt.Errorf("%w: the card accepted %s, but has %s left for the PIN", ErrReadBack, p.what(), countTries(n))
 }
+
+// SelectFor selects the application whose own keys are among refs, so that they can be
+// asked for: the first USIM in EF.DIR, or the first application where there is no USIM.
+// Nothing is done for other keys, and in class A0. ErrNoApplication says that EF.DIR
+// has none.
+func (g *Guard) SelectFor(ctx context.Context, refs ...byte) error {
+	if err := g.askKind(ctx); err != nil {
+		return err
+	}
+	if g.kind != kindUICC || !slices.ContainsFunc(refs, isLocal) {
+		return nil
+	}
+	apps, err := g.session.Apps(ctx)
+	if err != nil {
+		return err
+	}
+	if len(apps) == 0 {
+		return fmt.Errorf("%w: EF.DIR is empty", ErrNoApplication)
+	}
+	app := apps[0]
+	for _, aid := range slices.Backward(apps) {
+		if bytes.HasPrefix(aid, usim.AIDPrefix()) {
+			app = aid
+		}
+	}
+	return g.session.enter(ctx, app)
+}
+
+func isLocal(ref byte) bool { return ref&uicc.LocalRef != 0 }

@@ -23,6 +23,13 @@ func fromHex(t testing.TB, s string) []byte {
 // commander is what every command of the package is.
 type commander interface{ Command() apdu.Command }
 
+// gsm is a command in class A0.
+type gsm struct {
+	c interface{ GSM() apdu.Command }
+}
+
+func (g gsm) Command() apdu.Command { return g.c.GSM() }
+
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	pin, err := PadPIN("1234")
@@ -69,6 +76,17 @@ func TestCommands(t *testing.T) {
 		{"tries of PIN1", Verify{Ref: RefPIN1}, "00200001"},
 		{"PIN1", Verify{Ref: RefPIN1, PIN: pin}, "002000010831323334FFFFFFFF"},
 		{"universal PIN", Verify{Ref: RefUniversalPIN, PIN: pin}, "002000110831323334FFFFFFFF"},
+		{"another PIN", ChangePIN{Ref: RefPIN2, Old: pin, New: puk}, "002400811031323334FFFFFFFF3132333435363738"},
+		{"no PIN", DisablePIN{Ref: RefPIN1, PIN: pin}, "002600010831323334FFFFFFFF"},
+		{"the universal PIN instead", DisablePIN{Replacement: RefUniversalPIN, Ref: RefPIN1, PIN: pin}, "002691010831323334FFFFFFFF"},
+		{"PIN again", EnablePIN{Ref: RefPIN1, PIN: pin}, "002800010831323334FFFFFFFF"},
+		{"CHV1", gsm{Verify{Ref: RefPIN1, PIN: pin}}, "A02000010831323334FFFFFFFF"},
+		{"CHV2", gsm{Verify{Ref: RefPIN2, PIN: pin}}, "A02000020831323334FFFFFFFF"},
+		{"another CHV2", gsm{ChangePIN{Ref: RefPIN2, Old: pin, New: puk}}, "A02400021031323334FFFFFFFF3132333435363738"},
+		{"no CHV1", gsm{DisablePIN{Ref: RefPIN1, PIN: pin}}, "A02600010831323334FFFFFFFF"},
+		{"CHV1 again", gsm{EnablePIN{Ref: RefPIN1, PIN: pin}}, "A02800010831323334FFFFFFFF"},
+		{"UNBLOCK CHV1", gsm{UnblockPIN{Ref: RefPIN1, PUK: puk, NewPIN: pin}}, "A02C000010313233343536373831323334FFFFFFFF"},
+		{"UNBLOCK CHV2", gsm{UnblockPIN{Ref: RefPIN2, PUK: puk, NewPIN: pin}}, "A02C000210313233343536373831323334FFFFFFFF"},
 		{"tries of the PUK", UnblockPIN{Ref: RefPIN1}, "002C0001"},
 		{"PUK", UnblockPIN{Ref: RefPIN1, PUK: puk, NewPIN: pin}, "002C00011031323334353637383132333" + "4FFFFFFFF"},
 	}
@@ -123,6 +141,18 @@ func TestCommandsRefuse(t *testing.T) {
 		"PIN of 9 bytes":               Verify{Ref: RefPIN1, PIN: long},
 		"PUK without PIN":              UnblockPIN{Ref: RefPIN1, PUK: eight},
 		"PIN without PUK":              UnblockPIN{Ref: RefPIN1, NewPIN: eight},
+		"no old PIN":                   ChangePIN{Ref: RefPIN1, New: eight},
+		"new PIN not padded":           ChangePIN{Ref: RefPIN1, Old: eight, New: short},
+		"disable without PIN":          DisablePIN{Ref: RefPIN1},
+		"replaced by PIN2":             DisablePIN{Ref: RefPIN1, Replacement: RefPIN2, PIN: eight},
+		"enable without PIN":           EnablePIN{Ref: RefPIN1},
+		"tries of CHV1 by VERIFY":      gsm{Verify{Ref: RefPIN1}},
+		"tries of UNBLOCK CHV1":        gsm{UnblockPIN{Ref: RefPIN1}},
+		"ADM1 in class A0":             gsm{Verify{Ref: RefADM1, PIN: eight}},
+		"universal PIN in class A0":    gsm{DisablePIN{Ref: RefPIN1, Replacement: RefUniversalPIN, PIN: eight}},
+		"disable CHV2":                 gsm{DisablePIN{Ref: RefPIN2, PIN: eight}},
+		"enable CHV2":                  gsm{EnablePIN{Ref: RefPIN2, PIN: eight}},
+		"CHV1 not padded":              gsm{ChangePIN{Ref: RefPIN1, Old: short, New: eight}},
 	} {
 		if b, err := c.Command().Bytes(); !errors.Is(err, ErrField) || b != nil {
 			t.Errorf("%s: %X, %v", name, b, err)
@@ -140,13 +170,43 @@ func TestPadPINRefuses(t *testing.T) {
 	}
 }
 
+// TestCodes: what a file says is taken as it is, or refused.
+func TestCodes(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		encode func(string) (secret.Bytes, error)
+		right  map[string]string
+		wrong  []string
+		err    error
+	}{
+		{"PIN", PadPIN, map[string]string{"1234": "31323334ffffffff", "12345678": "3132333435363738"}, []string{"123", "123456789", "12a4"}, ErrPIN},
+		{"PUK", PUK, map[string]string{"12345678": "3132333435363738"}, []string{"", "1234567", "123456789", "1234567x"}, ErrPUK},
+		{"ADM in text", ADMText, map[string]string{"adm-c0de": "61646d2d63306465", "12345678": "3132333435363738"},
+			[]string{"", "1234567", "123456789", "adm\xffcode", "1234567\n", "ümlaut7", "3132333435363738"}, ErrADMText},
+		{"ADM in hexadecimal", ADMHex, map[string]string{"0011aAbBcCdDeEfF": "0011aabbccddeeff"},
+			[]string{"", "12345678", "0011aabbccddeef", "0011aabbccddeeff00", "0x11aabbccddeeff", "00 11aabbccddeef"}, ErrADMHex},
+	} {
+		for in, want := range tt.right {
+			if got, err := tt.encode(in); err != nil || hex.EncodeToString(got.Reveal()) != want {
+				t.Errorf("%s %q: %x %v, want %s", tt.name, in, got.Reveal(), err, want)
+			}
+		}
+		for _, in := range tt.wrong {
+			if got, err := tt.encode(in); !errors.Is(err, tt.err) || got.Len() != 0 {
+				t.Errorf("%s %q: %d bytes, %v", tt.name, in, got.Len(), err)
+			}
+		}
+	}
+}
+
 func TestCommandsDoNotPrintSecrets(t *testing.T) {
 	t.Parallel()
 	pin, err := PadPIN("7359")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []commander{Verify{PIN: pin}, UnblockPIN{PUK: pin, NewPIN: pin}} {
+	for _, c := range []commander{Verify{PIN: pin}, UnblockPIN{PUK: pin, NewPIN: pin}, ChangePIN{Old: pin, New: pin}, DisablePIN{PIN: pin}, EnablePIN{PIN: pin}} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 			out := fmt.Sprintf(verb, c)
 			if bytes.Contains([]byte(out), []byte("7359")) || bytes.Contains([]byte(out), []byte("55 51 53 57")) {

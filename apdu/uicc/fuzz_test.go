@@ -2,6 +2,7 @@ package uicc
 
 import (
 	"bytes"
+	"encoding/hex"
 	"testing"
 )
 
@@ -19,6 +20,7 @@ func FuzzUICC(f *testing.F) {
 		"00" + "62128202412183026F078A0105AB058001019000", "00" + "62138202412183026F078A01058B066F0600010102",
 		"02" + "988812010000400310f0", "03" + "61194f10a0000000871004ffffffff890709000050054953696d31ffff",
 		"04" + "800101A010A406830101950108A40683010A950108FF", "04" + "8401D4A40683010A9501088001029700",
+		"05" + "31323334", "06" + "3132333435363738", "07" + "61646d2d636f6465", "08" + "30303131616142424343646445456666",
 	} {
 		f.Add(fromHex(f, s))
 	}
@@ -27,11 +29,14 @@ func FuzzUICC(f *testing.F) {
 			return
 		}
 		b := in[1:]
-		if back, err := recode(in[0]%5, b); err == nil && !bytes.Equal(back, b) {
-			t.Errorf("codec %d: %X became %X", in[0]%5, b, back)
+		if back, err := recode(in[0]%codecs, b); err == nil && !bytes.Equal(back, b) {
+			t.Errorf("codec %d: %X became %X", in[0]%codecs, b, back)
 		}
 	})
 }
+
+// codecs is the number of those that recode knows.
+const codecs = 9
 
 // recode decodes and encodes with one of the codecs; the error is that of the
 // decoder, an encoder that refuses what was decoded gives nil.
@@ -62,13 +67,32 @@ func recode(codec byte, b []byte) ([]byte, error) {
 		}
 		back, _ := d.Encode(len(b))
 		return back, nil
-	default:
+	case 4:
 		rules, err := DecodeARRRecord(b)
 		if err != nil {
 			return nil, err
 		}
 		Allowed(rules, AccessRead, func(byte) bool { return true })
 		back, _ := EncodeARRRecord(rules, len(b))
+		return back, nil
+	case 5:
+		pin, err := PadPIN(string(b))
+		return bytes.TrimRight(pin.Reveal(), "\xff"), err
+	case 6:
+		puk, err := PUK(string(b))
+		return puk.Reveal(), err
+	case 7:
+		adm, err := ADMText(string(b))
+		return adm.Reveal(), err
+	default:
+		adm, err := ADMHex(string(b))
+		if err != nil {
+			return nil, err
+		}
+		back := []byte(hex.EncodeToString(adm.Reveal()))
+		if bytes.EqualFold(back, b) {
+			return b, nil // either case
+		}
 		return back, nil
 	}
 }

@@ -17,6 +17,7 @@ type cardCmd struct {
 	Dump cardDumpCmd `cmd:"" help:"Write the whole card as one JSON document."`
 	Diff cardDiffCmd `cmd:"" help:"Compare two dumps or cards, field by field."`
 	APDU cardAPDUCmd `cmd:"" name:"apdu" help:"Send raw APDUs and explain the answers."`
+	PIN  cardPINCmd  `cmd:"" name:"pin" help:"Show, verify, change, enable, disable and unblock PINs and administrative codes."`
 }
 
 type cardInfoCmd struct {

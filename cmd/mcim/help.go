@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	reporting "mcim/hwtest/report"
 )
 
 const help = `Remote provisioning and change of subscription (3GPP TR 33.812) on real hardware:
@@ -21,7 +23,8 @@ func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
 	if node == nil {
 		node = ctx.Model.Node
 	}
-	paragraphs := []string{"Usage: " + usageLine(ctx.Model, node), node.Help}
+	usage := strings.TrimSuffix(reporting.Hang("Usage: ", usageLine(ctx.Model, node)), "\n")
+	paragraphs := []string{usage, node.Help}
 	if node.Detail != "" {
 		paragraphs = append(paragraphs, node.Detail)
 	}
@@ -39,11 +42,16 @@ func usageLine(app *kong.Application, node *kong.Node) string {
 	if node.Type == kong.CommandNode {
 		words = []string{node.FullPath()}
 	}
-	var either []string
+	either := map[string][]string{}
+	var groups []string
 	for _, f := range node.Flags {
 		switch {
 		case f.Required && len(f.Xor) > 0:
-			either = append(either, f.Summary())
+			group := f.Xor[0]
+			if len(either[group]) == 0 {
+				groups = append(groups, group)
+			}
+			either[group] = append(either[group], f.Summary())
 		case f.Required:
 			words = append(words, f.Summary())
 		}
@@ -51,8 +59,8 @@ func usageLine(app *kong.Application, node *kong.Node) string {
 	for _, p := range node.Positional {
 		words = append(words, p.Summary())
 	}
-	if len(either) > 0 {
-		words = append(words, "("+strings.Join(either, " | ")+")")
+	for _, group := range groups {
+		words = append(words, "("+strings.Join(either[group], " | ")+")")
 	}
 	if len(node.Children) > 0 {
 		words = append(words, "<command>")

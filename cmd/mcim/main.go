@@ -181,6 +181,11 @@ var errFailed = errors.New("a check failed")
 // is missing on this machine: exit code 3 and nothing more to say.
 var errNotReady = errors.New("the machine is not ready")
 
+// failedError is what the card or its guard refused: exit code 1.
+type failedError struct{ error }
+
+func (e failedError) Unwrap() error { return e.error }
+
 // usageError is a mistake of the caller: a bad flag or file.
 type usageError struct{ error }
 
@@ -193,10 +198,11 @@ func usage(err error) error { return usageError{err} }
 // which is the environment's.
 func exitCode(err error) int {
 	var wrong usageError
+	var refused failedError
 	switch {
 	case err == nil:
 		return exitPass
-	case errors.Is(err, errFailed):
+	case errors.Is(err, errFailed), errors.As(err, &refused):
 		return exitFailed
 	case errors.As(err, &wrong), errors.Is(err, device.ErrURI), errors.Is(err, device.ErrNoImage), errors.Is(err, tpm.ErrURI),
 		errors.Is(err, hwtest.ErrOutput):

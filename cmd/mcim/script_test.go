@@ -21,6 +21,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"mcim/apdu"
+	"mcim/apdu/secret"
 	"mcim/card"
 	"mcim/card/cardtest"
 	"mcim/card/emul"
@@ -262,8 +263,8 @@ func running(pid int) bool {
 // readersCommand (readers [WHAT]) starts a pcscd with two virtual readers,
 // whose addresses are in VPCD0 and VPCD1. WHAT is what is in the first: nothing,
 // "pulled:N" a card that is pulled out after N commands, "strange" one
-// without a valid ATR, or "left" a socket that a pcscd
-// left behind.
+// without a valid ATR, "gsm" one that knows class A0 alone, or "left" a socket that a
+// pcscd left behind.
 func readersCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) > 1 {
 		ts.Fatalf("usage: readers [WHAT]")
@@ -310,6 +311,7 @@ func putIn(ts *testscript.TestScript, addr string, c card.Card) {
 func strangeCard(ts *testscript.TestScript, what string) card.Card {
 	profile, err := emul.RandomProfile("usim")
 	ts.Check(err)
+	profile.ICCID, profile.PIN1, profile.PUK1 = "8988211000000467343", secret.New([]byte("1234")), secret.New([]byte("12345678"))
 	c, err := emul.New(profile)
 	ts.Check(err)
 	kind, number, _ := strings.Cut(what, ":")
@@ -320,6 +322,8 @@ func strangeCard(ts *testscript.TestScript, what string) card.Card {
 		return cardtest.NewFaulty(c, cardtest.Fault{At: at, Kind: cardtest.Removed})
 	case "strange":
 		return badATR{c}
+	case "gsm":
+		return onlySIM{c}
 	default:
 		ts.Fatalf("no card %q", what)
 		return nil
@@ -330,6 +334,18 @@ func strangeCard(ts *testscript.TestScript, what string) card.Card {
 type badATR struct{ card.Card }
 
 func (badATR) Reset(context.Context) ([]byte, error) { return []byte{0x00, 0x00}, nil }
+
+// onlySIM is a card that knows class A0 alone.
+type onlySIM struct{ card.Card }
+
+func (onlySIM) Reset(context.Context) ([]byte, error) { return []byte{0x3B, 0x00}, nil }
+
+func (c onlySIM) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	if len(command) > 0 && command[0] != 0xA0 {
+		return []byte{0x6E, 0x00}, nil
+	}
+	return c.Card.Transmit(ctx, command)
+}
 
 // codeCommand (code N mcim ARGS...) runs mcim and checks its exit code; what it
 // printed is in the files stdout and stderr. What people read there fits a terminal;
