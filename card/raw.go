@@ -153,6 +153,12 @@ func (g *Guard) mayRaw(ctx context.Context, command []byte) error {
 	return g.authorize(ctx, what)
 }
 
+// onOtherChannel tells a class of a logical channel that is not the Session's.
+func (g *Guard) onOtherChannel(class byte) bool {
+	channel, named := ClassChannel(class)
+	return named && channel != g.session.channel
+}
+
 // triesForRaw holds a command that carries a PIN or PUK to the floor.
 func (g *Guard) triesForRaw(ctx context.Context, command []byte) error {
 	ref := command[3]
@@ -162,6 +168,9 @@ func (g *Guard) triesForRaw(ctx context.Context, command []byte) error {
 	var tries int
 	var err error
 	what := fmt.Sprintf("%s %02X", rawName(command), ref)
+	if e := effectOf(command); (e == effectTries || e == effectPUK) && g.onOtherChannel(command[0]) && isLocal(ref) {
+		return unknownTries(what, "the key is that of the application on another logical channel")
+	}
 	switch effectOf(command) {
 	case effectTries:
 		tries, err = g.Tries(ctx, ref)

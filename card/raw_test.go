@@ -38,6 +38,8 @@ func TestRaw(t *testing.T) {
 		"PIN, not told":       {nil, "0026000108" + pinPlain, script(asked, []string{"00200001", "9000"}), card.ErrTriesUnknown},
 		"PIN in class A0":     {nil, "a020000208" + pinPlain, script(asked, []string{"00200081", "63c1"}), card.ErrTriesLow},
 		"PIN on a channel":    {nil, "0120000108" + pinPlain, script(asked, []string{"00200001", "63c1"}), card.ErrTriesLow},
+		"PIN2 on a channel":   {nil, "0120008108" + pinPlain, asked, card.ErrTriesUnknown},
+		"PUK2 on a channel":   {nil, "412c008110" + pinPlain + pinPlain, asked, card.ErrTriesUnknown},
 		"higher floor":        {func(c *card.GuardConfig) { c.Floor = 3 }, "0020000108" + pinPlain, script(asked, []string{"00200001", "63c2"}), card.ErrTriesLow},
 		"PUK":                 {nil, "002c000110" + pinPlain + pinPlain, script(asked, []string{"002c0001", "63ca", "002c000110" + pinPlain + pinPlain, "63c9"}), nil},
 		"PUK, last try":       {nil, "002c000110" + pinPlain + pinPlain, script(asked, []string{"002c0001", "63c1"}), card.ErrTriesLow},
