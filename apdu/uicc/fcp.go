@@ -130,6 +130,24 @@ func (l LifeCycle) Deactivated() bool { return l&^2 == LifeCycleDeactivated }
 // Terminated reports the termination state.
 func (l LifeCycle) Terminated() bool { return l&^3 == LifeCycleTerminated }
 
+// String names the state, or is its value as in "0x0e".
+func (l LifeCycle) String() string {
+	switch {
+	case l.Activated():
+		return "activated"
+	case l.Deactivated():
+		return "deactivated"
+	case l.Terminated():
+		return "terminated"
+	case l == LifeCycleCreation:
+		return "creation"
+	case l == LifeCycleInitialization:
+		return "initialization"
+	default:
+		return fmt.Sprintf("0x%02x", byte(l))
+	}
+}
+
 // FileType is the kind of a file: the six lower bits of the file descriptor byte
 // (TS 102 221, 11.1.1.4.3).
 type FileType byte

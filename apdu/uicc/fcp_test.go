@@ -344,3 +344,15 @@ func TestLifeCycleAndType(t *testing.T) {
 		}
 	}
 }
+
+func TestLifeCycleString(t *testing.T) {
+	t.Parallel()
+	for l, want := range map[LifeCycle]string{
+		LifeCycleCreation: "creation", LifeCycleInitialization: "initialization", LifeCycleDeactivated: "deactivated", 0x06: "deactivated",
+		LifeCycleActivated: "activated", 0x07: "activated", LifeCycleTerminated: "terminated", 0x0F: "terminated", LifeCycleUnknown: "0x00", 0x10: "0x10",
+	} {
+		if got := l.String(); got != want {
+			t.Errorf("%02X: %q, want %q", byte(l), got, want)
+		}
+	}
+}

@@ -93,7 +93,7 @@ func showFCP(b []byte, f uicc.FCP) *FCP {
 	s := &FCP{
 		Raw: hex.EncodeToString(b), Type: d.Type.String(), Shareable: d.Shareable,
 		Size: showSize(f.Size), TotalSize: showSize(f.TotalSize), RecordLength: int(d.RecordLength), Records: int(d.Records),
-		AID: hex.EncodeToString(f.AID), LifeCycle: lifeCycle(f.LifeCycle), ARR: showARR(f.ARR), Compact: hex.EncodeToString(f.Compact),
+		AID: hex.EncodeToString(f.AID), LifeCycle: f.LifeCycle.String(), ARR: showARR(f.ARR), Compact: hex.EncodeToString(f.Compact),
 		PINs: showPINs(f.PINs), Proprietary: objects(f.Proprietary), Unknown: objects(f.Unknown),
 	}
 	if d.DataCoding != 0 {
@@ -113,23 +113,6 @@ func showSize(s uicc.Size) *int {
 		return nil
 	}
 	return &s.N
-}
-
-func lifeCycle(l uicc.LifeCycle) string {
-	switch {
-	case l.Activated():
-		return "activated"
-	case l.Deactivated():
-		return "deactivated"
-	case l.Terminated():
-		return "terminated"
-	case l == uicc.LifeCycleCreation:
-		return "creation"
-	case l == uicc.LifeCycleInitialization:
-		return "initialization"
-	default:
-		return fmt.Sprintf("0x%02x", byte(l))
-	}
 }
 
 func showARR(a uicc.ARRReference) *ARR {

@@ -38,7 +38,7 @@ func ofFCP(f uicc.FCP) []string {
 	if sfi, ok := f.ShortID(); ok && d.Type != uicc.Directory {
 		first += fmt.Sprintf(", SFI %d", sfi)
 	}
-	list := []string{first + ", " + lifeCycle(f.LifeCycle)}
+	list := []string{first + ", " + f.LifeCycle.String()}
 	if len(f.AID) > 0 {
 		list = append(list, fmt.Sprintf("AID %X", f.AID))
 	}
@@ -55,19 +55,6 @@ func ofFCP(f uicc.FCP) []string {
 		list = append(list, fmt.Sprintf("tag %02X: %x", t.Tag, t.Value))
 	}
 	return list
-}
-
-func lifeCycle(l uicc.LifeCycle) string {
-	switch {
-	case l.Activated():
-		return "activated"
-	case l.Deactivated():
-		return "deactivated"
-	case l.Terminated():
-		return "terminated"
-	default:
-		return fmt.Sprintf("life cycle %02X", byte(l))
-	}
 }
 
 func pinStates(p *uicc.PINStatus) string {
