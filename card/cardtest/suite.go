@@ -52,12 +52,24 @@ type suite struct {
 // it. It sends no command that writes a file.
 func TestCard(t *testing.T, open func(testing.TB) card.Card, facts Facts) {
 	s := suite{open, facts}
-	pin := facts.PIN1.Len() > 0
-	for _, c := range []struct {
-		name    string
-		applies bool
-		run     func(*testing.T)
-	}{
+	for _, c := range s.basics() {
+		if c.applies {
+			t.Run(c.name, c.run)
+		}
+	}
+}
+
+// suiteCase is a case of the suite; it applies as the facts of the card have it.
+type suiteCase struct {
+	name    string
+	applies bool
+	run     func(*testing.T)
+}
+
+// basics are the cases about commands, files, PIN1, AUTHENTICATE and channels.
+func (s suite) basics() []suiteCase {
+	pin := s.facts.PIN1.Len() > 0
+	return []suiteCase{
 		{"what is no command is refused", true, s.refusesNoCommand},
 		{"reset gives the ATR", true, s.resetGivesATR},
 		{"reset clears the selection", true, s.resetClearsSelection},
@@ -66,14 +78,10 @@ func TestCard(t *testing.T, open func(testing.TB) card.Card, facts Facts) {
 		{"what is not there is refused", true, s.refusesWhatIsNotThere},
 		{"every command gets an answer", true, s.answersEverything},
 		{"a PIN opens a file until reset", pin, s.pinUntilReset},
-		{"a wrong PIN costs a try", pin && facts.SpendTry, s.wrongPIN},
-		{"AUTHENTICATE agrees with home", pin && facts.Home != nil, s.authenticates},
-		{"logical channels are apart", !facts.NoChannels, s.channels},
+		{"a wrong PIN costs a try", pin && s.facts.SpendTry, s.wrongPIN},
+		{"AUTHENTICATE agrees with home", pin && s.facts.Home != nil, s.authenticates},
+		{"logical channels are apart", !s.facts.NoChannels, s.channels},
 		{"close twice", true, s.closeTwice},
-	} {
-		if c.applies {
-			t.Run(c.name, c.run)
-		}
 	}
 }
 
