@@ -42,6 +42,9 @@ type CardInfo struct {
 	HomeNetwork Reading  `json:"home_network"` // as in "001-01"
 	Services    Services `json:"services"`
 
+	// Probe is what was found out by asking for it; nil where nobody asked.
+	Probe *CardProbe `json:"probe,omitempty"`
+
 	// Incomplete says what ended the reading before its end; empty otherwise.
 	Incomplete string `json:"incomplete,omitempty"`
 }

@@ -1,6 +1,7 @@
 package hwtest
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -32,6 +33,9 @@ func (c CardInfo) WriteText(w io.Writer) error {
 	t.reading("home network", c.HomeNetwork)
 	t.reading("MNC digits", c.MNCLength)
 	c.Services.writeText(t)
+	if c.Probe != nil {
+		c.Probe.writeText(t)
+	}
 	if c.Incomplete != "" {
 		t.heading("the reading ended early")
 		t.line("because", c.Incomplete)
@@ -178,4 +182,51 @@ func (s Services) writeText(t *text) {
 	if s.Why != "" {
 		t.line("services", "not known: "+s.Why)
 	}
+}
+
+func (p CardProbe) writeText(t *text) {
+	t.heading("what it can do (asked for)")
+	t.reading("power", p.Power)
+	for _, a := range p.Applications {
+		t.line(cmp.Or(a.Kind, "application"), a.AID+"  "+a.state())
+	}
+	for _, d := range p.Data {
+		t.reading(d.Name, d.Reading)
+	}
+	var known, unknown []string
+	for _, c := range p.Commands {
+		if c.Known {
+			known = append(known, c.Name)
+		} else {
+			unknown = append(unknown, c.Name)
+		}
+	}
+	t.line("commands", strings.Join(known, ", "))
+	t.line("unknown", strings.Join(unknown, ", "))
+	if p.Channels > 0 {
+		t.line("channels", fmt.Sprintf("%d could be open at once", p.Channels))
+	}
+	t.line("class A0", yesNo(p.ClassA0))
+	t.line("long lengths", yesNo(p.ExtendedLength))
+}
+
+// state says whether the application is where EF.DIR has it.
+func (a ProbedApplication) state() string {
+	switch {
+	case a.Listed && a.There:
+		return "there"
+	case a.Listed:
+		return "EF.DIR lists it, and SELECT does not find it: " + a.Why
+	case a.There:
+		return "there, though EF.DIR does not list it"
+	default:
+		return a.Why
+	}
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
 }

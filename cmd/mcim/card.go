@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,18 +22,21 @@ type cardCmd struct {
 }
 
 type cardInfoCmd struct {
-	Card string `help:"Card to read: pcsc:INDEX, pcsc:NAME, emul:usim, emul:IMAGE or replay:FILE." placeholder:"URI" default:"pcsc:0"`
+	Card  string `help:"Card to read: pcsc:INDEX, pcsc:NAME, emul:usim, emul:IMAGE or replay:FILE." placeholder:"URI" default:"pcsc:0"`
+	Probe bool   `help:"Also ask for applications that EF.DIR leaves out, commands, logical channels and long lengths."`
 }
 
 // Help is the long help text.
 func (cardInfoCmd) Help() string {
 	return `Reads the answer to reset, ICCID, applications, PIN states and what of the subscription is
-readable without a PIN. Nothing is verified, written or authenticated.
+readable without a PIN. --probe selects each application and sends reading commands with
+parameters that a card has to refuse. Nothing is verified, written or authenticated.
 
 Examples:
   mcim card info
   mcim card info --card pcsc:1 --json
   mcim card info --card 'pcsc:ACS ACR39U'
+  mcim card info --probe
   mcim card info --card emul:card.img`
 }
 
@@ -44,7 +48,15 @@ func (c *cardInfoCmd) Run(con console, ctx *contextHolder) error {
 	}
 	defer func() { _ = open.Close() }()
 	info, err := hwtest.InspectCard(ctx, open)
+	if c.Probe && err == nil {
+		info.Probe, err = probe(ctx, open, info)
+	}
 	return errors.Join(con.print(info, info.WriteText), err)
+}
+
+func probe(ctx context.Context, c *device.Card, info hwtest.CardInfo) (*hwtest.CardProbe, error) {
+	p, err := hwtest.ProbeCard(ctx, c, info)
+	return &p, err
 }
 
 // imageError marks what is wrong with a file that the caller named, and says
