@@ -89,21 +89,14 @@ func (u *inUICC) prove(ctx context.Context, by Content) (aka.SQN, error) {
 	}
 	var random [16]byte
 	_, _ = rand.Read(random[:]) // does not fail
-	v, err := aka.NewVector(milenage, random, 0, [2]byte{0x80, 0})
-	if err != nil {
+	if err := u.start(ctx); err != nil {
+		return 0, u.lost(err)
+	}
+	proof, err := u.guard.ProveKeys(ctx, usim.AIDPrefix(), milenage, random)
+	if errors.Is(err, aka.ErrMAC) || errors.Is(err, aka.ErrAUTS) {
 		return 0, err
 	}
-	result, err := u.authenticate(ctx, v.RAND, v.AUTN)
-	var sync *aka.SyncError
-	switch {
-	case errors.As(err, &sync):
-		return aka.Resync(milenage, v.RAND, sync.AUTS)
-	case err != nil:
-		return 0, err
-	case result.RES != v.XRES:
-		return 0, fmt.Errorf("%w: another RES than theirs", aka.ErrMAC)
-	}
-	return 0, nil
+	return proof.SQN, u.lost(err)
 }
 
 // CardPlan is what is sent to a card that writes or spends, step by step.

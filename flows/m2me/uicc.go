@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	"mcim/apdu"
 	"mcim/apdu/secret"
 	"mcim/apdu/uicc"
 	"mcim/apdu/usim"
@@ -143,33 +142,12 @@ func (u *inUICC) authenticate(ctx context.Context, rand, autn [16]byte) (aka.Res
 	if err := u.start(ctx); err != nil {
 		return aka.Result{}, u.lost(err)
 	}
-	response, err := u.guard.Authenticate(ctx, usim.AIDPrefix(), usim.Authenticate{RAND: rand, AUTN: autn})
-	if err != nil {
-		return aka.Result{}, u.lost(err)
+	result, err := u.guard.AKA(ctx, usim.AIDPrefix(), aka.Vector{RAND: rand, AUTN: autn})
+	var sync *aka.SyncError
+	if errors.Is(err, aka.ErrMAC) || errors.As(err, &sync) {
+		return result, err
 	}
-	if !response.SW.OK() && response.SW != apdu.SWAuthenticationMAC {
-		return aka.Result{}, u.lost(&card.CommandError{Command: "AUTHENTICATE", SW: response.SW})
-	}
-	return result(response)
-}
-
-// result reads the card's answer to a challenge.
-func result(response apdu.Response) (r aka.Result, err error) {
-	if response.SW == apdu.SWAuthenticationMAC {
-		return r, fmt.Errorf("%w: %w", aka.ErrMAC, response.SW)
-	}
-	answer, err := usim.ParseAuthenticate(response.Data)
-	if err != nil {
-		return r, err
-	}
-	if answer.AUTS != nil {
-		return r, &aka.SyncError{AUTS: *answer.AUTS, Reason: errors.New("the card does not accept the SQN")}
-	}
-	if r.RES, err = aka.NewRES(answer.RES); err != nil {
-		return r, err
-	}
-	r.CK, r.IK = answer.CK, answer.IK
-	return r, nil
+	return result, u.lost(err)
 }
 
 // write is one change of P8c.8: the file and how to write it.
