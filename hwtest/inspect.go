@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"mcim/apdu"
+	"mcim/apdu/ef"
 	"mcim/apdu/uicc"
 	"mcim/apdu/usim"
 	"mcim/card"
@@ -168,7 +169,7 @@ func (i *inspection) judge(ctx context.Context, err error) (why string, lost err
 	if errors.As(err, &command) {
 		return refusal(command.SW, err), nil
 	}
-	for _, content := range []error{uicc.ErrICCID, uicc.ErrDirRecord, usim.ErrContent, apdu.ErrMalformed} {
+	for _, content := range []error{uicc.ErrICCID, uicc.ErrDirRecord, ef.ErrContent, usim.ErrContent, apdu.ErrMalformed} {
 		if errors.Is(err, content) {
 			return err.Error(), nil
 		}
@@ -242,8 +243,11 @@ func (i *inspection) subscription(ctx context.Context) (lost error) {
 		return lost
 	}
 	i.info.MNCLength, lost = i.reading(ctx, i.app(usim.EFAD), func(b []byte) (string, error) {
-		ad, err := usim.DecodeAD(b)
-		return fmt.Sprint(ad.MNCLength), err
+		ad, err := ef.As[ef.AdministrativeData](ef.DirUSIM, usim.EFAD, b)
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprint(ad.MNCLength), nil
 	})
 	if lost != nil {
 		return lost

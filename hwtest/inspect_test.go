@@ -317,7 +317,7 @@ func TestInspectDamaged(t *testing.T) {
 		}},
 		{"AD too short", altered{answer: selected("6fad", uicc.INSReadBinary, status(0x00, 0x90, 0x00))},
 			func(c *CardInfo) {
-				c.MNCLength = Reading{Why: "the file is damaged: malformed file content: EF.AD of 1 bytes, want 4 or more"}
+				c.MNCLength = Reading{Why: "the file is damaged: EF.AD: malformed file content: 0 bytes left, want 2"}
 			}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

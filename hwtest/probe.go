@@ -93,11 +93,9 @@ type prober struct {
 func (p *prober) power(ctx context.Context) (lost error) {
 	const fidUMPC = 0x2F08
 	p.found.Power, lost = p.reading(ctx, place{path: []uint16{fidUMPC}}, func(b []byte) (string, error) {
-		file, _ := ef.Find(ef.DirMF, fidUMPC)
-		v, err := file.Decode(b)
-		u, known := v.(*ef.PowerConsumption)
-		if err != nil || !known {
-			return "", errors.Join(apdu.ErrMalformed, err)
+		u, err := ef.As[ef.PowerConsumption](ef.DirMF, fidUMPC, b)
+		if err != nil {
+			return "", err
 		}
 		s := fmt.Sprintf("at most %d mA, time-out of the operator %d s", u.MaxCurrent, u.Timeout)
 		if len(u.Info) > 0 {

@@ -432,21 +432,15 @@ func TestKeysAreRedacted(t *testing.T) {
 // has not been used.
 func TestDefaults(t *testing.T) {
 	t.Parallel()
-	loci, err1 := usim.DefaultLOCI().Encode()
-	psloci, err2 := usim.DefaultPSLOCI().Encode()
-	epsloci, err3 := usim.DefaultEPSLOCI().Encode()
-	if err := errors.Join(err1, err2, err3); err != nil {
-		t.Fatal(err)
-	}
 	area := Area{PLMN: "none", Code: Hex{0xFF, 0xFE}}
 	for _, tt := range []struct {
 		path string
 		raw  []byte
 		want any
 	}{
-		{"ADF.USIM/EF.LOCI", loci, &LOCI{TMSI: filling(4), LAI: area, RFU: 0xFF, Status: "not_updated"}},
-		{"ADF.USIM/EF.PSLOCI", psloci, &PSLOCI{PTMSI: filling(4), Signature: filling(3), RAI: area, RAC: 0xFF, Status: "not_updated"}},
-		{"ADF.USIM/EF.EPSLOCI", epsloci, &EPSLOCI{TAI: area, Status: "not_updated"}},
+		{"ADF.USIM/EF.LOCI", usim.DefaultLOCI(), &LOCI{TMSI: filling(4), LAI: area, RFU: 0xFF, Status: "not_updated"}},
+		{"ADF.USIM/EF.PSLOCI", usim.DefaultPSLOCI(), &PSLOCI{PTMSI: filling(4), Signature: filling(3), RAI: area, RAC: 0xFF, Status: "not_updated"}},
+		{"ADF.USIM/EF.EPSLOCI", usim.DefaultEPSLOCI(), &EPSLOCI{TAI: area, Status: "not_updated"}},
 		{"ADF.USIM/EF.FPLMN", usim.Unused(12), &Networks{PLMNs: []PLMN{}}},
 		{"ADF.USIM/EF.EPSNSC", usim.Unused(54), nil},
 	} {
@@ -455,10 +449,23 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("%s %x: %+v, %v", tt.path, tt.raw, v, err)
 		}
 	}
-	v, err := byPath(t, "ADF.USIM/EF.Keys").Decode(usim.DefaultKeys())
-	keys, ok := v.(*Keys)
-	if err != nil || !ok || keys.KSI != 7 || !filled(keys.CK.Reveal()) || !filled(keys.IK.Reveal()) {
-		t.Errorf("EF.Keys: %+v, %v", v, err)
+	keys, err := As[Keys](DirUSIM, usim.EFKeys, usim.DefaultKeys())
+	if err != nil || keys.KSI != 7 || !filled(keys.CK.Reveal()) || !filled(keys.IK.Reveal()) {
+		t.Errorf("EF.Keys: %+v, %v", keys, err)
+	}
+}
+
+// TestAs: a content of another type, of no file of the table, or not in use is refused.
+func TestAs(t *testing.T) {
+	t.Parallel()
+	_, other := As[LOCI](DirUSIM, usim.EFKeys, usim.DefaultKeys())
+	_, unknown := As[LOCI](DirUSIM, 0x6FFF, usim.DefaultLOCI())
+	_, unused := As[AdministrativeData](DirUSIM, usim.EFAD, usim.Unused(4))
+	_, short := As[AdministrativeData](DirUSIM, usim.EFAD, []byte{0})
+	for i, err := range []error{other, unknown, unused, short} {
+		if !errors.Is(err, ErrContent) {
+			t.Errorf("%d: %v, want ErrContent", i, err)
+		}
 	}
 }
 

@@ -123,6 +123,22 @@ func (f File) Decode(b []byte) (any, error) { return f.decode(b, false) }
 // marshal in the clear. Such a document is itself a secret.
 func (f File) DecodeClear(b []byte) (any, error) { return f.decode(b, true) }
 
+// As decodes the content of a transparent file, or one record, of the table as the
+// type that belongs to it. Errors wrap ErrContent; a file of another type is one, and
+// a content that is all FF and so not in use.
+func As[T any](dir Dir, fid uint16, b []byte) (*T, error) {
+	f, _ := Find(dir, fid)
+	v, err := f.Decode(b)
+	if err != nil {
+		return nil, err
+	}
+	t, ok := v.(*T)
+	if !ok {
+		return nil, fmt.Errorf("%s: %w: %T, want %T", f.Name, ErrContent, v, t)
+	}
+	return t, nil
+}
+
 func (f File) decode(b []byte, clear bool) (any, error) {
 	if len(b) == 0 {
 		return nil, fmt.Errorf("%s: %w: no bytes", f.Name, ErrContent)

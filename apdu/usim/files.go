@@ -5,46 +5,6 @@ import (
 	"fmt"
 )
 
-// Operation modes of the terminal, byte 1 of EF.AD (TS 31.102, 4.2.18).
-const (
-	ModeNormal       byte = 0x00
-	ModeTypeApproval byte = 0x80
-)
-
-// AD is the content of EF.AD, administrative data (TS 31.102, 4.2.18).
-type AD struct {
-	Mode byte    // operation mode of the terminal
-	Info [2]byte // additional information
-	// MNCLength is the number of digits of the MNC in the IMSI, 2 or 3.
-	MNCLength int
-	RFU       []byte // bytes 5 and up
-}
-
-const minAD = 4 // bytes
-
-// Encode encodes the content of EF.AD, 4 bytes or more.
-func (a AD) Encode() ([]byte, error) {
-	if a.MNCLength != 2 && a.MNCLength != 3 {
-		return nil, fmt.Errorf("%w: MNC of %d digits, want 2 or 3", ErrContent, a.MNCLength)
-	}
-	return append([]byte{a.Mode, a.Info[0], a.Info[1], byte(a.MNCLength)}, a.RFU...), nil
-}
-
-// DecodeAD decodes the content of EF.AD.
-func DecodeAD(b []byte) (AD, error) {
-	if len(b) < minAD {
-		return AD{}, fmt.Errorf("%w: EF.AD of %d bytes, want %d or more", ErrContent, len(b), minAD)
-	}
-	a := AD{Mode: b[0], Info: [2]byte(b[1:3]), MNCLength: int(b[3])}
-	if a.MNCLength != 2 && a.MNCLength != 3 {
-		return AD{}, fmt.Errorf("%w: EF.AD says that the MNC has %d digits, want 2 or 3", ErrContent, a.MNCLength)
-	}
-	if len(b) > minAD {
-		a.RFU = b[minAD:]
-	}
-	return a, nil
-}
-
 // ACC is the content of EF.ACC: bit n is access class n, 0 to 9 and 11 to 15
 // (TS 31.102, 4.2.15).
 type ACC uint16

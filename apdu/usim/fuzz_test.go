@@ -8,7 +8,7 @@ import (
 
 // decoders are all codecs of the package.
 var decoders = []func([]byte) (content, error){
-	wrap(DecodeIMSI), wrap(DecodeAD), wrap(DecodeACC), wrap(DecodeUST), wrap(DecodeLOCI), wrap(DecodePSLOCI), wrap(DecodeEPSLOCI),
+	wrap(DecodeIMSI), wrap(DecodeACC), wrap(DecodeUST),
 	func(b []byte) (content, error) {
 		r, err := ParseAuthenticate(b)
 		return encoded(r.Encode), err

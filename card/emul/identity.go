@@ -53,7 +53,7 @@ func (c *Card) conceal() (usim.SUCI, error) {
 	if err != nil {
 		return usim.SUCI{}, err
 	}
-	ad, err := usim.DecodeAD(c.adf.file(usim.EFAD).data)
+	ad, err := ef.As[ef.AdministrativeData](ef.DirUSIM, usim.EFAD, c.adf.file(usim.EFAD).data)
 	if err != nil {
 		return usim.SUCI{}, err
 	}
@@ -74,7 +74,7 @@ func (c *Card) conceal() (usim.SUCI, error) {
 	if _, err := io.ReadFull(random, ephemeral); err != nil {
 		return usim.SUCI{}, err
 	}
-	return suci.Conceal(imsi, ad.MNCLength, routing.Digits, key, secret.New(ephemeral))
+	return suci.Conceal(imsi, int(ad.MNCLength), routing.Digits, key, secret.New(ephemeral))
 }
 
 // homeKey is the key of the scheme that is preferred.

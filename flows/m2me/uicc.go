@@ -181,11 +181,7 @@ func (u *inUICC) writes(sub Content) ([]write, error) {
 		case f.cleared == nil:
 			list = append(list, u.unused(f.name, f.fid))
 		default:
-			cleared, err := f.cleared()
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, u.file(f.name, f.fid, cleared))
+			list = append(list, u.file(f.name, f.fid, f.cleared()))
 		}
 	}
 	return list, nil
@@ -197,19 +193,18 @@ type left struct {
 	fid  uint16
 	// cleared is what a USIM that was never attached has there; nil for FF, as long
 	// as the file is.
-	cleared func() ([]byte, error)
+	cleared func() []byte
 }
 
 // leftBehind is the LOCI family, the keys of the networks, and those that have
 // refused the card.
 func leftBehind() []left {
-	keys := func() ([]byte, error) { return usim.DefaultKeys(), nil }
 	return []left{
-		{"EF.LOCI", usim.EFLOCI, usim.DefaultLOCI().Encode},
-		{"EF.PSLOCI", usim.EFPSLOCI, usim.DefaultPSLOCI().Encode},
-		{"EF.EPSLOCI", usim.EFEPSLOCI, usim.DefaultEPSLOCI().Encode},
-		{"EF.Keys", usim.EFKeys, keys},
-		{"EF.KeysPS", usim.EFKeysPS, keys},
+		{"EF.LOCI", usim.EFLOCI, usim.DefaultLOCI},
+		{"EF.PSLOCI", usim.EFPSLOCI, usim.DefaultPSLOCI},
+		{"EF.EPSLOCI", usim.EFEPSLOCI, usim.DefaultEPSLOCI},
+		{"EF.Keys", usim.EFKeys, usim.DefaultKeys},
+		{"EF.KeysPS", usim.EFKeysPS, usim.DefaultKeys},
 		{"EF.FPLMN", usim.EFFPLMN, nil},
 	}
 }
