@@ -1,6 +1,7 @@
 package emul
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -32,8 +33,14 @@ const (
 	sqnBytes        = 6
 )
 
-// Services of EF.UST (TS 31.102, 4.2.8) that decide what AUTHENTICATE does.
-const serviceGBA usim.Service = 68
+// Services of EF.UST (TS 31.102, 4.2.8) and of EF.IST (TS 31.103, 4.2.7), with the
+// letters ISIM, that decide what AUTHENTICATE does.
+const (
+	serviceGBA          usim.Service = 68
+	serviceLocalKey     usim.Service = 76
+	serviceGBAISIM      usim.Service = 2
+	serviceLocalKeyISIM usim.Service = 4
+)
 
 var (
 	errKeyFiles = errors.New("the key files hold nothing that this card can run")
@@ -59,18 +66,31 @@ func (c *Card) authenticate(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 		return apdu.SWSecurityStatus
 	case cmd.P2 == usim.Context3G:
 		return c.authenticate3G(cmd, !ch.app.isim && c.service(usim.ServiceGSMAccess))
-	case ch.app.isim:
-		return apdu.SWSecurityContext
-	case cmd.P2 == usim.ContextGSM && c.service(usim.ServiceGSMAccess) && c.service(usim.ServiceGSMContext):
+	case cmd.P2 == usim.ContextGBA && c.appService(ch.app, serviceGBA, serviceGBAISIM):
+		return c.authenticateGBA(ch.app, cmd)
+	case cmd.P2 == usim.ContextGSM && !ch.app.isim && c.gsmServices():
 		return c.authenticateGSM(cmd)
-	case cmd.P2 == usim.ContextGBA && c.service(serviceGBA):
-		return c.authenticateGBA(cmd)
 	}
 	return apdu.SWSecurityContext
 }
 
 // service reports whether a service is available in EF.UST.
-func (c *Card) service(s usim.Service) bool { return usim.UST(c.ust.data).Has(s) }
+func (c *Card) service(s usim.Service) bool { return c.ust != nil && usim.UST(c.ust.data).Has(s) }
+
+// gsmServices reports whether the GSM context is there.
+func (c *Card) gsmServices() bool {
+	return c.service(usim.ServiceGSMAccess) && c.service(usim.ServiceGSMContext)
+}
+
+// appService reports whether a service is available to an application: that of EF.UST,
+// or for an ISIM that of EF.IST, whose table is coded alike.
+func (c *Card) appService(app *dir, inUST, inIST usim.Service) bool {
+	if !app.isim {
+		return c.service(inUST)
+	}
+	table := app.file(efIST)
+	return table != nil && usim.UST(table.data).Has(inIST)
+}
 
 // authenticate3G is the 3G context, and that of IMS AKA; withKc adds the key for GSM.
 func (c *Card) authenticate3G(cmd *apdu.Command, withKc bool) apdu.StatusWord {
@@ -80,8 +100,8 @@ func (c *Card) authenticate3G(cmd *apdu.Command, withKc bool) apdu.StatusWord {
 	case cmd.Data[0] != 16 || cmd.Data[17] != 16:
 		return apdu.SWWrongData
 	}
-	if err := c.loadEngine(); err != nil {
-		return apdu.SWConditionsNotSatisfied
+	if sw := c.beginAKA(); sw != apdu.SWOK {
+		return sw
 	}
 	result, err := c.engine.Authenticate([16]byte(cmd.Data[1:]), [16]byte(cmd.Data[18:]))
 	if err != nil {
@@ -107,14 +127,79 @@ func (c *Card) authenticateGSM(cmd *apdu.Command) apdu.StatusWord {
 	case cmd.Data[0] != 16:
 		return apdu.SWWrongData
 	}
+	sres, kc, sw := c.triplet([16]byte(cmd.Data[1:]))
+	if sw != apdu.SWOK {
+		return sw
+	}
+	return c.reply4(cmd, usim.AuthenticateGSMResponse{SRES: sres, Kc: kc}.Encode())
+}
+
+// runGSM is RUN GSM ALGORITHM of class A0 (TS 51.011, 9.2.16): in DF.GSM, after CHV1.
+// A USIM without the GSM context has no SIM in it either.
+func (c *Card) runGSM(ch *channel, cmd *apdu.Command) apdu.StatusWord {
+	switch {
+	case c.ust != nil && !c.gsmServices():
+		return apdu.SWInstructionNotSupported
+	case cmd.P1 != 0 || cmd.P2 != 0:
+		return apdu.SWIncorrectP1P2
+	case len(cmd.Data) != len(usim.Authenticate{}.RAND):
+		return apdu.SWWrongLength
+	case ch.dir.fid != usim.DFGSM:
+		return apdu.SWConditionsNotSatisfied
+	case !c.verified(uicc.RefPIN1):
+		return apdu.SWSecurityStatus
+	}
+	sres, kc, sw := c.triplet([16]byte(cmd.Data))
+	if sw != apdu.SWOK {
+		return sw
+	}
+	return c.reply4(cmd, append(sres[:], kc[:]...))
+}
+
+// triplet is what the GSM algorithm gives for RAND.
+func (c *Card) triplet(rand [16]byte) (sres [4]byte, kc [8]byte, sw apdu.StatusWord) {
+	if err := c.loadEngine(); err != nil {
+		return sres, kc, apdu.SWConditionsNotSatisfied
+	}
+	if sw := c.countAuthentication(); sw != apdu.SWOK {
+		return sres, kc, sw
+	}
+	sres, kc, err := c.gsm.Triplet(rand)
+	if err != nil {
+		return sres, kc, apdu.SWTechnicalProblem
+	}
+	return sres, kc, apdu.SWOK
+}
+
+// beginAKA makes the engine ready for one more AKA; 9864 where the key is for the GSM
+// context alone.
+func (c *Card) beginAKA() apdu.StatusWord {
 	if err := c.loadEngine(); err != nil {
 		return apdu.SWConditionsNotSatisfied
 	}
-	sres, kc, err := c.gsm.Triplet([16]byte(cmd.Data[1:]))
-	if err != nil {
-		return c.refuseAKA(cmd, err)
+	if c.engine == nil {
+		return apdu.SWSecurityContext
 	}
-	return c.reply4(cmd, usim.AuthenticateGSMResponse{SRES: sres, Kc: kc}.Encode())
+	return c.countAuthentication()
+}
+
+// countAuthentication takes one off the authentications that are left, where they are
+// limited: before the algorithm runs, so that no power cut gives one for nothing. Once
+// there are none the keys are invalidated for good, 6984 (TS 102 221, 10.2.1.5.2). No
+// specification says which status word this is; cards differ.
+func (c *Card) countAuthentication() apdu.StatusWord {
+	if c.authLeft == nil {
+		return apdu.SWOK
+	}
+	left := *c.authLeft
+	if left == 0 {
+		return apdu.SWReferenceInvalidated
+	}
+	if sw := c.store(change{objectAuthLeft, 0, binary.BigEndian.AppendUint32(nil, left-1)}); sw != apdu.SWOK {
+		return sw
+	}
+	*c.authLeft = left - 1
+	return apdu.SWOK
 }
 
 // refuseAKA answers where there is no result: by AUTS, or by a status word.
@@ -134,8 +219,10 @@ func (c *Card) refuseAKA(cmd *apdu.Command, err error) apdu.StatusWord {
 
 // loadEngine makes the USIM out of the key files where they have changed since.
 func (c *Card) loadEngine() error {
-	if c.engine != nil {
-		c.engine.AcceptForgedAUTN = c.AcceptForgedAUTN
+	if c.gsm != nil {
+		if c.engine != nil {
+			c.engine.AcceptForgedAUTN = c.AcceptForgedAUTN
+		}
 		return nil
 	}
 	key, err := c.model.DecodeKey(secret.New(c.keyFile.data))
@@ -150,28 +237,48 @@ func (c *Card) loadEngine() error {
 	if err != nil {
 		return err
 	}
-	a, err := algorithmOf(key)
+	a, gsm, err := functions(key)
 	if err != nil {
 		return err
 	}
-	c.engine, c.gsm = aka.NewUSIM(a, array, c.storeSQN), aka.NewGSM(a)
-	c.engine.AcceptForgedAUTN = c.AcceptForgedAUTN
+	if c.engine, c.gsm = nil, gsm; a != nil {
+		c.engine = aka.NewUSIM(a, array, c.storeSQN)
+		c.engine.AcceptForgedAUTN = c.AcceptForgedAUTN
+	}
 	return nil
 }
 
-// algorithmOf is the algorithm under a key.
-func algorithmOf(k model.Key) (aka.Algorithm, error) {
+// Functions are the algorithms under the keys of the profile, as the home operator has
+// them: AKA, nil where the algorithm is COMP128, and what answers in the GSM context.
+// Keys of a wrong length are aka.ErrKey.
+func (p *Profile) Functions() (aka.Algorithm, aka.GSM, error) { return functions(p.key()) }
+
+// functions is Functions of a key.
+func functions(k model.Key) (a aka.Algorithm, gsm aka.GSM, err error) {
 	switch k.Algorithm {
+	case model.COMP128v1:
+		gsm, err = aka.NewCOMP128(1, k.K)
+		return nil, gsm, err
+	case model.COMP128v2:
+		gsm, err = aka.NewCOMP128(2, k.K)
+		return nil, gsm, err
+	case model.COMP128v3:
+		gsm, err = aka.NewCOMP128(3, k.K)
+		return nil, gsm, err
 	case model.TUAK:
-		return aka.NewTUAK(k.K, k.OPc, aka.TUAKOptions{})
+		a, err = aka.NewTUAK(k.K, k.OPc, aka.TUAKOptions{})
 	case model.XOR:
-		return aka.NewXOR(k.K)
+		a, err = aka.NewXOR(k.K)
+	default:
+		var block aka.Block
+		if block, err = aka.NewAES(k.K); err == nil {
+			a, err = aka.NewMilenage(block, k.OPc)
+		}
 	}
-	block, err := aka.NewAES(k.K)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return aka.NewMilenage(block, k.OPc)
+	return a, aka.NewGSM(a), nil
 }
 
 // sqnArray is the state that the SQN file describes. Settings that switch the

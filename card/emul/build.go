@@ -187,7 +187,7 @@ func (b *builder) keyFiles(p Profile) {
 	c := b.card
 	rules := b.rules[c.adf]
 	key, err := c.model.EncodeKey(p.key())
-	sqn, errSQN := c.model.EncodeSQN(model.NewSQN(uint64(p.SQN)))
+	sqn, errSQN := c.model.EncodeSQN(p.sqnFile())
 	c.keyFile = &file{
 		id: fileObject(c.adf.fid, c.model.KeyFile.FID) | secretObject, fid: c.model.KeyFile.FID,
 		data: b.must(key.Reveal(), err), access: access{rules, neverADM},
@@ -198,6 +198,10 @@ func (b *builder) keyFiles(p Profile) {
 	}
 	b.add(c.adf, c.keyFile)
 	b.add(c.adf, c.sqnFile)
+	if p.AuthLimit > 0 {
+		left := uint32(p.AuthLimit)
+		c.authLeft = &left
+	}
 }
 
 // keys makes PIN1 and ADM1.

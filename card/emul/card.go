@@ -43,17 +43,20 @@ type Card struct {
 	files   []*file // all, each once
 	keyFile *file
 	sqnFile *file
-	ust     *file  // EF.UST
-	ks      []byte // RAND, CK, IK of the last GBA bootstrapping; nil: none
+	ust     *file // EF.UST
+	gba     [gbaApps]gbaState
 	pins    []*pin
 
 	storage storage   // nil: the state ends with the process
-	engine  *aka.USIM // nil: to be made of the key files at the next AUTHENTICATE
-	gsm     aka.GSM   // made with engine
+	gsm     aka.GSM   // nil: to be made of the key files at the next AUTHENTICATE
+	engine  *aka.USIM // made with gsm; nil where the key is for the GSM context alone
+	// authLeft is how many authentications are left; nil is no limit.
+	authLeft *uint32
 
 	channels [channels]channel
 	verified func(ref byte) bool
 	waiting  response     // for GET RESPONSE
+	answered response     // for AUTHENTICATE with the odd instruction byte
 	command  apdu.Command // the one that is being answered
 	out      []byte       // the response under construction
 	buffer   []byte       // of waiting
@@ -101,7 +104,7 @@ func (c *Card) Reset(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	c.channels = [channels]channel{{open: true, dir: c.mf}}
-	c.waiting = response{}
+	c.waiting, c.answered = response{}, response{}
 	for _, p := range c.pins {
 		p.verified = false
 	}
@@ -155,6 +158,9 @@ func (c *Card) answer(command []byte) apdu.StatusWord {
 	}
 	if cmd.INS != uicc.INSGetResponse || cmd.CLA != c.waiting.class {
 		c.waiting = response{}
+	}
+	if cmd.INS != usim.INSAuthenticateTLV || cmd.CLA != c.answered.class {
+		c.answered = response{}
 	}
 	if cmd.CLA == classGSM {
 		return c.answerGSM(cmd, err == nil)
@@ -235,6 +241,8 @@ func interindustry(ins byte) handler {
 		return (*Card).unblockPIN
 	case uicc.INSAuthenticate:
 		return (*Card).authenticate
+	case usim.INSAuthenticateTLV:
+		return (*Card).authenticateTLV
 	case uicc.INSManageChannel:
 		return (*Card).manageChannel
 	case uicc.INSGetResponse:

@@ -399,7 +399,7 @@ func TestScripts(t *testing.T) {
 			"A0DC0104 26 " + strings.Repeat("00", 38) + " = 9804",
 			"A0F20100 16 = 6B00",
 			"A0F20000 01 00 = 6700",
-			"A0880000 10 " + strings.Repeat("00", 16) + " = 6D00",
+			"A0880000 10 " + strings.Repeat("00", 16) + " = 6985", // outside of DF.GSM
 			"A0100000 01 00 = 9000",
 		}},
 		{"class A0, blocked CHV1", []string{

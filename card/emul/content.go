@@ -167,7 +167,7 @@ func (c *Card) writeFile(f *file, offset int, data []byte) apdu.StatusWord {
 		}
 	}
 	if f == c.keyFile || f == c.sqnFile {
-		c.engine = nil
+		c.gsm = nil
 	}
 	return apdu.SWOK
 }

@@ -17,7 +17,10 @@ const (
 	objectModel    object = 1                    // text of the card model; in version 1 its name
 	objectCounters object = 2                    // pinState of each PIN
 	objectBase     object = 3                    // text of the card that the card model extends
-	objectKs       object = secretObject | 0x300 // RAND, CK, IK of the last GBA bootstrapping
+	objectAuthLeft object = 4                    // authentications that are left; missing: no limit
+	objectKs       object = secretObject | 0x300 // + application: RAND, CK, IK of the last GBA bootstrapping
+	objectLocal    object = secretObject | 0x400 // + application: identifier of the last local key, and the key
+	objectNAF      object = secretObject | 0x800 // + application<<8 + record of EF.GBANL: its Ks_int_NAF
 	objectPIN      object = secretObject | 0x100
 	objectUnblock  object = secretObject | 0x200
 )

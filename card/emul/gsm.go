@@ -58,6 +58,8 @@ func gsmHandler(ins byte) handler {
 		return (*Card).recordGSM
 	case uicc.INSGetResponse:
 		return (*Card).getResponse
+	case uicc.INSAuthenticate:
+		return (*Card).runGSM
 	case insTerminalProfile:
 		return (*Card).takeNote
 	}

@@ -2,6 +2,7 @@ package emul
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -92,8 +93,9 @@ func (c *Card) snapshot() []change {
 	for i, text := range c.layout.Texts {
 		all = append(all, change{[]object{objectModel, objectBase}[i], 0, text})
 	}
-	if c.ks != nil {
-		all = append(all, change{objectKs, 0, c.ks})
+	all = append(all, c.gbaObjects()...)
+	if c.authLeft != nil {
+		all = append(all, change{objectAuthLeft, 0, binary.BigEndian.AppendUint32(nil, *c.authLeft)})
 	}
 	for _, p := range c.pins {
 		counters = append(counters, p.bytes()...)
@@ -171,12 +173,16 @@ func (c *Card) restore(ch change) error {
 		return nil
 	case objectCounters:
 		return c.restoreCounters(ch)
-	case objectKs:
-		if ch.offset != 0 || len(ch.data) != ksBytes {
-			return errors.New("keys of the wrong length")
+	case objectAuthLeft:
+		if ch.offset != 0 || len(ch.data) != 4 {
+			return errors.New("a counter of the wrong length")
 		}
-		c.ks = ch.data
+		left := binary.BigEndian.Uint32(ch.data)
+		c.authLeft = &left
 		return nil
+	}
+	if found, err := c.restoreGBA(ch); found {
+		return err
 	}
 	for _, p := range c.pins {
 		value := &p.value

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -34,9 +35,12 @@ type Profile struct {
 	SQN       aka.SQN         // its SEQ has been seen by every IND
 	ADM1      secret.Bytes    // 8 bytes
 	MNCLength int             // digits of the MNC in IMSI: 2, which 0 stands for too, or 3
-	Algorithm model.Algorithm // "milenage", which "" stands for too, "tuak" or "xor"
+	Algorithm model.Algorithm // one of model.Algorithms; "" stands for "milenage"
 	Routing   string          // routing indicator, 1 to 4 digits; "" is "0"
 	SUCI      suci.PublicKey  // of the home network; the zero value is the null scheme
+	AuthLimit int             // authentications that the card ever answers, up to 2^24-1; 0 is no limit
+	Delta     uint64          // how far SEQ may be ahead of the highest, up to aka.MaxSEQ; 0 is aka.DefaultDelta
+	AgeLimit  uint64          // L of TS 33.102, C.2.2: how far it may be behind; 0 is no limit
 }
 
 // ProfileError is a mistake in a profile. It never repeats a value.
@@ -71,6 +75,9 @@ type document struct {
 	Scheme                         *string `toml:"suci_scheme"`
 	KeyID                          *int64  `toml:"suci_key_id"`
 	PublicKey                      *string `toml:"suci_key"`
+	AuthLimit                      *int64  `toml:"auth_limit"`
+	Delta                          *int64  `toml:"sqn_delta"`
+	AgeLimit                       *int64  `toml:"sqn_age_limit"`
 }
 
 // ReadProfile reads a profile from a TOML file. Errors are those of reading, and
@@ -98,11 +105,15 @@ func ReadProfile(path string) (Profile, error) {
 //	adm1  = "0011223344556677"
 //	mnc_length = 2                             # optional
 //	algorithm  = "milenage"                    # optional; "tuak" has topc of 32 bytes in
-//	                                           # the place of opc, "xor" has neither
+//	                                           # the place of opc, "xor", and "comp128v1" to
+//	                                           # "comp128v3" for the GSM context, have neither
 //	routing    = "0"                           # optional: routing indicator of the SUCI
 //	suci_scheme = "profile_a"                  # optional: "null", "profile_a", "profile_b"
 //	suci_key_id = 27                           # with a profile only: the home network's key
 //	suci_key = "5a8d38864820197c3394b92613b20b91633cbd897119273bf8e4a6f4eec0a650"
+//	auth_limit = 65536                         # optional: authentications the card ever answers
+//	sqn_delta = 268435456                      # optional: how far SEQ may jump ahead
+//	sqn_age_limit = 32                         # optional: how far SEQ may be behind
 func ParseProfile(name string, data []byte) (Profile, error) {
 	var d document
 	if err := decodeTOML(name, data, &d); err != nil {
@@ -134,7 +145,7 @@ func decodeTOML(name string, data []byte, d *document) error {
 	case errors.As(err, &bad):
 		line, _ := bad.Position()
 		return &ProfileError{name, line, strings.Join(bad.Key(), "."),
-			"not a value that TOML and this key allow; every value is a string in quotes, but mnc_length and suci_key_id are numbers"}
+			"not a value that TOML and this key allow; every value is a string in quotes, but mnc_length, suci_key_id, auth_limit, sqn_delta and sqn_age_limit are numbers"}
 	}
 	return &ProfileError{name, 0, "", "not a TOML file of keys and strings"}
 }
@@ -190,6 +201,9 @@ func (d *document) profile() (Profile, error) {
 	if err := d.keys(&p); err != nil {
 		return p, err
 	}
+	if err := d.limits(&p); err != nil {
+		return p, err
+	}
 	if d.MNCLength != nil {
 		p.MNCLength = int(*d.MNCLength)
 		if p.MNCLength == 0 {
@@ -197,6 +211,43 @@ func (d *document) profile() (Profile, error) {
 		}
 	}
 	return p, d.suci(&p)
+}
+
+// maxAuthLimit is what three bytes have room for, as the limit of a profile package has
+// them (authCounterMax of the TCA's interoperable profile).
+const maxAuthLimit = 1<<24 - 1
+
+// limits takes what the card counts and how it checks sequence numbers.
+func (d *document) limits(p *Profile) error {
+	for _, f := range []struct {
+		field string
+		value *int64
+		max   int64
+		set   func(int64)
+	}{
+		{"auth_limit", d.AuthLimit, maxAuthLimit, func(n int64) { p.AuthLimit = int(n) }},
+		{"sqn_delta", d.Delta, aka.MaxSEQ, func(n int64) { p.Delta = uint64(n) }},
+		{"sqn_age_limit", d.AgeLimit, aka.MaxSEQ, func(n int64) { p.AgeLimit = uint64(n) }},
+	} {
+		switch {
+		case f.value == nil:
+		case *f.value < 1 || *f.value > f.max:
+			return &ProfileError{Field: f.field, Reason: fmt.Sprintf("want 1 to %d, or leave it out", f.max)}
+		default:
+			f.set(*f.value)
+		}
+	}
+	return nil
+}
+
+// sqnFile is what the SQN file holds.
+func (p *Profile) sqnFile() model.SQN {
+	q := model.NewSQN(uint64(p.SQN))
+	q.Delta = cmp.Or(p.Delta, aka.DefaultDelta) << aka.INDBits
+	if p.AgeLimit != 0 {
+		q.CheckAge, q.AgeLimit = true, p.AgeLimit<<aka.INDBits
+	}
+	return q
 }
 
 // keys takes the algorithm and what it needs. That the lengths are right is for
@@ -212,7 +263,7 @@ func (d *document) keys(p *Profile) error {
 		set      *secret.Bytes
 	}{
 		{"k", d.K, false, &p.K},
-		{"opc", d.OPc, p.Algorithm == model.TUAK || p.Algorithm == model.XOR, &p.OPc},
+		{"opc", d.OPc, p.Algorithm == model.TUAK || p.Algorithm != "" && !p.Algorithm.HasOPc(), &p.OPc},
 		{"topc", d.TOPc, p.Algorithm != model.TUAK, &p.TOPc},
 	} {
 		if f.value == nil {
@@ -313,6 +364,12 @@ func (p *Profile) check() error {
 	if p.SQN > aka.SQN(model.MaxSQN) {
 		return bad("sqn", "want 48 bits")
 	}
+	if p.AuthLimit < 0 || p.AuthLimit > maxAuthLimit {
+		return bad("auth_limit", fmt.Sprintf("want 1 to %d, or leave it out", maxAuthLimit))
+	}
+	if p.Delta > aka.MaxSEQ || p.AgeLimit > aka.MaxSEQ {
+		return bad("sqn_delta", "sqn_delta and sqn_age_limit are SEQ, of 43 bits")
+	}
 	if p.MNCLength != 0 && p.MNCLength != 2 && p.MNCLength != 3 {
 		return bad("mnc_length", "want 2 or 3")
 	}
@@ -322,15 +379,14 @@ func (p *Profile) check() error {
 // checkKeys looks at the algorithm and the lengths of the keys.
 func (p *Profile) checkKeys() error {
 	bad := func(field, reason string) error { return &ProfileError{Field: field, Reason: reason} }
-	opc, topc := 16, 0
-	switch p.Algorithm {
-	case "", model.Milenage:
-	case model.TUAK:
-		opc, topc = 0, 32
-	case model.XOR:
-		opc = 0
-	default:
-		return bad("algorithm", `not known, want "milenage", "tuak" or "xor"`)
+	opc, topc := 0, 0
+	switch a := cmp.Or(p.Algorithm, model.Milenage); {
+	case !slices.Contains(model.Algorithms(), a):
+		return bad("algorithm", fmt.Sprintf("not known, want one of %q", model.Algorithms()))
+	case a == model.TUAK:
+		topc = 32
+	case a.HasOPc():
+		opc = 16
 	}
 	for _, f := range []struct {
 		name  string
@@ -340,7 +396,7 @@ func (p *Profile) checkKeys() error {
 		switch n := f.value.Len(); {
 		case n == f.n, f.name == "k" && p.Algorithm == model.TUAK && n == 32:
 		case f.n == 0:
-			return bad(f.name, fmt.Sprintf("is not for the algorithm %s: tuak has topc, xor has neither", cmp.Or(p.Algorithm, model.Milenage)))
+			return bad(f.name, fmt.Sprintf("is not for the algorithm %s: milenage has opc, tuak has topc, the others have neither", cmp.Or(p.Algorithm, model.Milenage)))
 		default:
 			return bad(f.name, fmt.Sprintf("want %d bytes", f.n))
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"mcim/apdu/secret"
 )
@@ -43,23 +44,36 @@ const (
 	Milenage Algorithm = "milenage" // TS 35.206
 	TUAK     Algorithm = "tuak"     // TS 35.231, RES of 8 bytes, one iteration
 	XOR      Algorithm = "xor"      // TS 34.108, 8.1.2: for tests
+	// COMP128 in its three versions: of SIMs, for the GSM context alone.
+	COMP128v1 Algorithm = "comp128v1"
+	COMP128v2 Algorithm = "comp128v2"
+	COMP128v3 Algorithm = "comp128v3"
 )
+
+// Algorithms are the names of all algorithms.
+func Algorithms() []Algorithm {
+	return []Algorithm{Milenage, TUAK, XOR, COMP128v1, COMP128v2, COMP128v3}
+}
+
+// HasOPc tells whether the algorithm has an OPc, which is TOPc with TUAK.
+func (a Algorithm) HasOPc() bool { return a == Milenage || a == TUAK }
 
 // Key is the content of the key file.
 type Key struct {
 	Algorithm Algorithm
 	K         secret.Bytes // 16 bytes; 16 or 32 with TUAK
-	// OPc has 16 bytes. With TUAK it is TOPc, 32 bytes; with XOR it is empty.
+	// OPc has 16 bytes. With TUAK it is TOPc, 32 bytes; with XOR and COMP128 it is
+	// empty.
 	OPc secret.Bytes
 }
 
 // check says what is wrong with the lengths; "" is nothing.
 func (k Key) check() string {
 	long, opc := k.Algorithm == TUAK && k.K.Len() == longKeyLen, keyLen
-	switch k.Algorithm {
-	case TUAK:
+	switch {
+	case k.Algorithm == TUAK:
 		opc = topcLen
-	case XOR:
+	case slices.Contains(Algorithms(), k.Algorithm) && !k.Algorithm.HasOPc():
 		opc = 0
 	}
 	if k.K.Len() != keyLen && !long || k.OPc.Len() != opc {
@@ -117,7 +131,7 @@ func (m *Model) DecodeKey(file secret.Bytes) (Key, error) {
 		switch {
 		case a == TUAK && len(b) > tuakHead+topcLen:
 			k.OPc, k.K = secret.New(b[tuakHead:tuakHead+topcLen]), secret.New(b[tuakHead+topcLen:])
-		case a == XOR:
+		case !a.HasOPc():
 			k.OPc = secret.Bytes{}
 		}
 		if again, err := m.EncodeKey(k); err == nil && bytes.Equal(again.Reveal(), b) {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -179,8 +180,8 @@ func checkAlgorithms(list map[Algorithm]byte) mistake {
 	}
 	for a, number := range list {
 		switch {
-		case a != Milenage && a != TUAK && a != XOR:
-			return mistake{"algorithms." + string(a), 0, fmt.Sprintf("unknown algorithm %q, want %q, %q or %q", a, Milenage, TUAK, XOR)}
+		case !slices.Contains(Algorithms(), a):
+			return mistake{"algorithms." + string(a), 0, fmt.Sprintf("unknown algorithm %q, want one of %q", a, Algorithms())}
 		case number > 0x0F:
 			return mistake{"algorithms." + string(a), 0, fmt.Sprintf("algorithm number %d, want 0 to 15", number)}
 		}
