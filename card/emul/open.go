@@ -199,6 +199,10 @@ func (c *Card) restore(ch change) error {
 		*value = secret.New(ch.data)
 		return nil
 	}
+	return c.restoreFile(ch)
+}
+
+func (c *Card) restoreFile(ch change) error {
 	for _, f := range c.files {
 		if f.id != ch.object {
 			continue
