@@ -22,8 +22,9 @@ const gsmEscape = 0x1B
 // behind the escape and the character.
 const gsmExtension = "\x0a\f\x14^\x28{\x29}\x2f\\\x3c[\x3d~\x3e]\x40|\x65€"
 
-// gsmDecode gives the text of septets, one a byte.
-func gsmDecode(septets []byte) (string, bool) {
+// DecodeGSM gives the text of septets of the GSM default alphabet, one a byte
+// (TS 23.038, 6.2.1); false where one has no character.
+func DecodeGSM(septets []byte) (string, bool) {
 	basic, extension := []rune(gsmBasic), []rune(gsmExtension)
 	var text strings.Builder
 	for i := 0; i < len(septets); i++ {
@@ -47,8 +48,9 @@ func gsmDecode(septets []byte) (string, bool) {
 	return text.String(), true
 }
 
-// gsmEncode gives the septets of a text, one a byte.
-func gsmEncode(text string) ([]byte, bool) {
+// EncodeGSM gives the septets of a text, one a byte; false where the alphabet lacks
+// a character.
+func EncodeGSM(text string) ([]byte, bool) {
 	basic, extension := []rune(gsmBasic), []rune(gsmExtension)
 	septets := []byte{}
 	for _, r := range text {
@@ -114,7 +116,7 @@ func (c *coder) alpha(p *Alpha, n int) {
 		return
 	}
 	if c.writing {
-		b, err := p.encode()
+		b, err := p.Bytes()
 		c.adopt(err)
 		if len(b) > n {
 			c.fail("a text of %d bytes, the field has %d", len(b), n)
@@ -123,13 +125,13 @@ func (c *coder) alpha(p *Alpha, n int) {
 		c.put(filling(n - len(b))...)
 		return
 	}
-	*p = decodeAlpha(c.take(n))
+	*p = DecodeAlpha(c.take(n))
 }
 
 // alphaField is a text up to the end of a data object.
 func alphaField(c *coder, p *Alpha) {
 	if c.writing {
-		b, err := p.encode()
+		b, err := p.Bytes()
 		c.adopt(err)
 		c.put(b...)
 		return
@@ -137,19 +139,21 @@ func alphaField(c *coder, p *Alpha) {
 	c.alpha(p, len(c.in))
 }
 
-func decodeAlpha(b []byte) Alpha {
+// DecodeAlpha decodes a text; FF behind it is filling. What is no text becomes Raw.
+func DecodeAlpha(b []byte) Alpha {
 	for _, a := range []Alpha{
 		{}, {Coding: "80"}, {Coding: "81"}, {Coding: "82"},
 	} {
 		a.Text = alphaText(b)
-		if back, err := a.encode(); err == nil && bytes.HasPrefix(b, back) && filled(b[len(back):]) {
+		if back, err := a.Bytes(); err == nil && bytes.HasPrefix(b, back) && filled(b[len(back):]) {
 			return a
 		}
 	}
 	return Alpha{Raw: bytes.Clone(used(b))}
 }
 
-func (a Alpha) encode() ([]byte, error) {
+// Bytes encodes the text, without filling; ErrContent where its coding cannot.
+func (a Alpha) Bytes() ([]byte, error) {
 	if len(a.Raw) > 0 {
 		if a.Text != "" || a.Coding != "" {
 			return nil, fmt.Errorf("%w: a text is either text or raw", ErrContent)
@@ -159,7 +163,7 @@ func (a Alpha) encode() ([]byte, error) {
 	units := utf16.Encode([]rune(a.Text))
 	switch a.Coding {
 	case "":
-		if b, ok := gsmEncode(a.Text); ok {
+		if b, ok := EncodeGSM(a.Text); ok {
 			return b, nil
 		}
 		return encodePlain(units), nil
@@ -188,7 +192,7 @@ func encodeBased(coding byte, units []uint16) ([]byte, error) {
 	base, found := uint16(0), false
 	b := []byte{}
 	for _, u := range units {
-		if s, ok := gsmEncode(string(rune(u))); ok {
+		if s, ok := EncodeGSM(string(rune(u))); ok {
 			b = append(b, s...)
 			continue
 		}
@@ -223,7 +227,7 @@ func alphaText(b []byte) string {
 	case len(b) >= 4 && b[0] == ucs2Base:
 		return basedText(b[4:], int(b[1]), binary.BigEndian.Uint16(b[2:]))
 	}
-	text, _ := gsmDecode(used(b))
+	text, _ := DecodeGSM(used(b))
 	return text
 }
 
@@ -248,7 +252,7 @@ func basedText(b []byte, n int, base uint16) string {
 		if b[i] == gsmEscape {
 			end = min(end+1, len(b))
 		}
-		s, _ := gsmDecode(b[i:end])
+		s, _ := DecodeGSM(b[i:end])
 		text = append(text, []rune(s)...)
 		i = end - 1
 	}
@@ -290,8 +294,8 @@ func networkName(c *coder, n *NetworkName) {
 	spare := int(first & 0x07)
 	if n.Coding == "ucs2" {
 		n.Text = plainText(b)
-	} else if septets := unpack(b, spare); n.Coding == "gsm7" {
-		n.Text, _ = gsmDecode(septets)
+	} else if septets := UnpackGSM(b, spare); n.Coding == "gsm7" {
+		n.Text, _ = DecodeGSM(septets)
 	}
 	if again, back := n.encode(&coder{}); again != first || !bytes.Equal(back, b) {
 		n.Text, n.Raw = "", bytes.Clone(b)
@@ -320,16 +324,16 @@ func (n NetworkName) encode(c *coder) (first byte, b []byte) {
 	case coding != 0 && n.Text != "":
 		c.fail("coding %q of a network name: want gsm7 or ucs2", n.Coding)
 	}
-	septets, ok := gsmEncode(n.Text)
+	septets, ok := EncodeGSM(n.Text)
 	if !ok {
 		c.fail("the network name has characters that gsm7 does not have: use ucs2")
 	}
-	b = pack(septets)
+	b = PackGSM(septets)
 	return first | byte(8*len(b)-7*len(septets)), b
 }
 
-// pack puts septets into bytes, the lowest bit first (TS 23.038, 6.1.2.1).
-func pack(septets []byte) []byte {
+// PackGSM puts septets into bytes, the lowest bit first (TS 23.038, 6.1.2.1).
+func PackGSM(septets []byte) []byte {
 	b := make([]byte, (7*len(septets)+7)/8)
 	for i, s := range septets {
 		for bit := range 7 {
@@ -340,8 +344,8 @@ func pack(septets []byte) []byte {
 	return b
 }
 
-// unpack takes septets out of bytes of which spare bits are not used.
-func unpack(b []byte, spare int) []byte {
+// UnpackGSM takes septets out of bytes of which spare bits are not used.
+func UnpackGSM(b []byte, spare int) []byte {
 	septets := make([]byte, max(8*len(b)-spare, 0)/7)
 	for i := range septets {
 		for bit := range 7 {

@@ -26,7 +26,7 @@ func TestTexts(t *testing.T) {
 		{"ffff", `""`},
 	} {
 		raw := fromHex(t, tt.raw)
-		a := decodeAlpha(raw)
+		a := DecodeAlpha(raw)
 		doc, err := json.Marshal(a)
 		if err != nil {
 			t.Fatal(err)
@@ -63,12 +63,12 @@ func TestPacking(t *testing.T) {
 	for text, want := range map[string]string{
 		"A": "41", "1234567": "31d98c56b3dd00", "12345678": "31d98c56b3dd70", "hellohello": "e8329bfd4697d9ec37",
 	} {
-		septets, ok := gsmEncode(text)
-		packed := pack(septets)
+		septets, ok := EncodeGSM(text)
+		packed := PackGSM(septets)
 		if !ok || hex.EncodeToString(packed) != want {
 			t.Errorf("%q: %x, want %s", text, packed, want)
 		}
-		if got, _ := gsmDecode(unpack(packed, 8*len(packed)-7*len(septets))); got != text {
+		if got, _ := DecodeGSM(UnpackGSM(packed, 8*len(packed)-7*len(septets))); got != text {
 			t.Errorf("%s: %q, want %q", want, got, text)
 		}
 	}
@@ -80,11 +80,11 @@ func TestAlphabet(t *testing.T) {
 	seen := map[string]bool{}
 	for code := range 0x80 {
 		for _, septets := range [][]byte{{byte(code)}, {gsmEscape, byte(code)}} {
-			text, ok := gsmDecode(septets)
+			text, ok := DecodeGSM(septets)
 			if !ok {
 				continue
 			}
-			back, ok := gsmEncode(text)
+			back, ok := EncodeGSM(text)
 			if !ok || !bytes.Equal(back, septets) || seen[text] {
 				t.Errorf("%x: %q, back as %x", septets, text, back)
 			}
