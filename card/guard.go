@@ -124,6 +124,10 @@ func (g *Guard) Model() *model.Model { return g.model }
 // run did not send, or those that were sent.
 func (g *Guard) Plan() []Step { return slices.Clone(g.plan) }
 
+// MayWrite tells whether the card may be written at all: its model is known, and its
+// ICCID, which is read, on the allow list. The errors are those of UpdateBinary.
+func (g *Guard) MayWrite(ctx context.Context) error { return g.authorize(ctx, "to write") }
+
 // authorize lets writes pass to an allowed card of a known model only. The ICCID
 // is read once for each reset of the card.
 func (g *Guard) authorize(ctx context.Context, what string) error {

@@ -84,13 +84,13 @@ func (c *Comparison) records(a, b File, named []Difference) {
 
 // keys tells whether contents that are not shown differ, where both are known.
 func (c *Comparison) keys(a, b File) {
-	hidden := func(f File) bool { return f.Raw == redacted || slices.Contains(f.Records, redacted) }
+	hidden := func(f File) bool { return f.Raw == Redacted || slices.Contains(f.Records, Redacted) }
 	switch {
 	case !hidden(a) || !hidden(b):
-	case a.secret.Len() == 0 || b.secret.Len() == 0:
+	case len(a.whole()) == 0 || len(b.whole()) == 0:
 		c.NotCompared = append(c.NotCompared, a.Path)
-	case !bytes.Equal(a.secret.Reveal(), b.secret.Reveal()):
-		c.Differences = append(c.Differences, Difference{a.Path, "keys", redacted, redacted})
+	case !bytes.Equal(a.whole(), b.whole()):
+		c.Differences = append(c.Differences, Difference{a.Path, "keys", Redacted, Redacted})
 	}
 }
 

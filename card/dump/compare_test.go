@@ -64,12 +64,12 @@ func TestCompareKeys(t *testing.T) {
 	if got := Compare(a, b); !got.Equal || len(got.NotCompared) != 1 || got.NotCompared[0] != "x" {
 		t.Errorf("%+v", got)
 	}
-	a.Files[0].secret, b.Files[0].secret = secret.New([]byte{1}), secret.New([]byte{1})
+	a.Files[0].content, b.Files[0].content = []secret.Bytes{secret.New([]byte{1})}, []secret.Bytes{secret.New([]byte{1})}
 	if got := Compare(a, b); !got.Equal || len(got.NotCompared) != 0 {
 		t.Errorf("%+v", got)
 	}
-	b.Files[0].secret = secret.New([]byte{2})
-	if got := Compare(a, b); len(got.Differences) != 1 || got.Differences[0] != (Difference{"x", "keys", redacted, redacted}) {
+	b.Files[0].content = []secret.Bytes{secret.New([]byte{2})}
+	if got := Compare(a, b); len(got.Differences) != 1 || got.Differences[0] != (Difference{"x", "keys", Redacted, Redacted}) {
 		t.Errorf("%+v", got)
 	}
 }

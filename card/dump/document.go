@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"mcim/apdu/ef"
 	"mcim/apdu/secret"
+	"mcim/card"
 )
 
 // Document is what a card has. Bytes are in hexadecimal, two digits each.
@@ -43,9 +45,43 @@ type File struct {
 	Undecoded string          `json:"undecoded,omitempty"` // why Decoded is not there, or not all of it
 	Error     string          `json:"error,omitempty"`     // why the file, or some of it, was not read
 
-	// secret is the content that Raw and Records do not show; empty when it came
-	// from a document.
-	secret secret.Bytes
+	// What is known only of a file that was read, not of one in a document.
+	content []secret.Bytes // all bytes, or one for each record; empty is not read
+	place   card.File
+	entry   ef.File
+	update  Right
+}
+
+// Right is what is known of the right to change a file.
+type Right struct {
+	Words string // what the access rule asks for, as in "ADM1"; empty where it is not known
+	Now   bool   // it is there
+	// Could says that it is there, or would be with the PIN1 or the administrative
+	// code of the card's model.
+	Could bool
+}
+
+// Content is what Read read of a file: its bytes, or those of each record, keys
+// included; empty where there is none.
+func (f File) Content() []secret.Bytes { return slices.Clone(f.content) }
+
+// Place is where Read found the file on the card.
+func (f File) Place() card.File { return f.place }
+
+// Entry is the file's in the table of package ef. A file that Read found has one,
+// key files of a card model have one without codec.
+func (f File) Entry() ef.File { return f.entry }
+
+// Update is what Read found of the right to change an EF.
+func (f File) Update() Right { return f.update }
+
+// whole is the content in one.
+func (f File) whole() []byte {
+	var all []byte
+	for _, c := range f.content {
+		all = append(all, c.Reveal()...)
+	}
+	return all
 }
 
 // FCP is what a card says of a file in answer to SELECT: the file control

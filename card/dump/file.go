@@ -26,8 +26,8 @@ const (
 // maxFaults is how many times a card may fall silent before it is given up.
 const maxFaults = 6
 
-// redacted stands for contents that hold keys.
-const redacted = "[redacted]"
+// Redacted stands for contents that hold keys.
+const Redacted = "[redacted]"
 
 // byFID is SELECT by file identifier that asks for the parameters of the file.
 func (r *reader) byFID(fid uint16) apdu.Command {
@@ -75,7 +75,7 @@ func (r *reader) twice(ctx context.Context, do func() error) (why, lost error) {
 }
 
 // recover brings the card back into the current directory after it fell silent:
-// by a reset, the PIN if it was verified, and SELECTs that ask for no data. It
+// by a reset, the codes that were verified, and SELECTs that ask for no data. It
 // fails where the card is gone.
 func (r *reader) recover(ctx context.Context, cause error) error {
 	if errors.Is(cause, card.ErrRemoved) || ctx.Err() != nil {
@@ -87,8 +87,8 @@ func (r *reader) recover(ctx context.Context, cause error) error {
 	if _, err := r.session.Reset(ctx); err != nil {
 		return errors.Join(cause, err)
 	}
-	if r.verified {
-		if err := r.guard.Verify(ctx, r.ref, r.pin); err != nil {
+	for _, v := range r.verified {
+		if err := r.guard.Verify(ctx, v.ref, v.code); err != nil {
 			return errors.Join(cause, err)
 		}
 	}
@@ -121,9 +121,11 @@ func (r *reader) file(ctx context.Context, c candidate) error {
 	if why != nil {
 		f.Error = why.Error()
 	}
+	rules := r.rulesOf(h)
 	if f.Rights == nil { // of EF.ARR, which had to be read first
-		f.Rights = rights(r.rulesOf(h))
+		f.Rights = rights(rules)
 	}
+	f.update = r.right(rules)
 	r.doc.Files = append(r.doc.Files, *f)
 	return nil
 }
@@ -131,7 +133,7 @@ func (r *reader) file(ctx context.Context, c candidate) error {
 // attempt reads an EF; nil is one that is not on the card. The error is a silence
 // of the card, and the file has then what is known of it.
 func (r *reader) attempt(ctx context.Context, c candidate) (f *File, h header, err error) {
-	f = &File{Path: r.here().path + "/" + c.Name, Name: c.Name, FID: fmt.Sprintf("%04x", c.FID)}
+	f = &File{Path: r.here().path + "/" + c.Name, Name: c.Name, FID: fmt.Sprintf("%04x", c.FID), place: below(r.here().file, c.FID), entry: c.File}
 	h, why, err := r.selected(ctx, r.byFID(c.FID))
 	switch {
 	case err != nil:
@@ -229,7 +231,7 @@ func (r *reader) rulesOf(h header) []uicc.AccessRule {
 // key is verified, or disabled, or it is a PIN and the card tells nothing of its
 // PINs.
 func (r *reader) open(ref byte) bool {
-	if r.verified && ref == r.ref {
+	if slices.ContainsFunc(r.verified, func(v code) bool { return v.ref == ref }) {
 		return true
 	}
 	told := administrative(ref)
@@ -247,6 +249,21 @@ func (r *reader) open(ref byte) bool {
 		}
 	}
 	return !told
+}
+
+// right is what is known of the right to update a file with these rules.
+func (r *reader) right(rules []uicc.AccessRule) Right {
+	if rules == nil {
+		return Right{}
+	}
+	could := func(ref byte) bool {
+		return r.open(ref) || ref == r.ref || r.guard.Model() != nil && ref == r.guard.Model().ADM.Reference
+	}
+	return Right{
+		Words: card.Right(rules, uicc.AccessUpdate),
+		Now:   uicc.Allowed(rules, uicc.AccessUpdate, r.open),
+		Could: uicc.Allowed(rules, uicc.AccessUpdate, could),
+	}
 }
 
 // administrative tells whether ref is an ADM code (TS 102 221, table 9.3).
@@ -343,9 +360,9 @@ func (r *reader) do(ctx context.Context, c apdu.Command) ([]byte, error) {
 
 // transparent puts the content of a transparent EF into f.
 func (r *reader) transparent(c candidate, b []byte, f *File) {
-	f.Raw = hex.EncodeToString(b)
+	f.Raw, f.content = hex.EncodeToString(b), []secret.Bytes{secret.New(b)}
 	if c.Secret {
-		f.Raw, f.secret = redacted, secret.New(b)
+		f.Raw = Redacted
 	}
 	if c.Structure != ef.Transparent {
 		f.Undecoded = fmt.Sprintf("%s has a %s EF", c.Clause, c.Structure)
@@ -366,13 +383,12 @@ func (r *reader) records(c candidate, records [][]byte, f *File) {
 	var why []string
 	for i, b := range records {
 		decoded[i] = json.RawMessage("null")
-		f.Records = append(f.Records, hex.EncodeToString(b))
+		f.Records, f.content = append(f.Records, hex.EncodeToString(b)), append(f.content, secret.New(b))
 		if b == nil {
 			continue
 		}
 		if c.Secret {
-			f.Records[i] = redacted
-			f.secret = secret.New(append(f.secret.Reveal(), b...))
+			f.Records[i] = Redacted
 		}
 		doc, err := decode(c.File, b)
 		if err != nil {

@@ -1,6 +1,7 @@
 package dump
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/hex"
@@ -15,6 +16,7 @@ import (
 	"mcim/apdu/uicc"
 	"mcim/apdu/usim"
 	"mcim/card"
+	"mcim/card/model"
 )
 
 // ErrNoFiles is returned for a card that has no MF, in class 00 and A0.
@@ -26,6 +28,12 @@ type Options struct {
 	// that the universal PIN stands in for it, it is taken for that one. It is not
 	// sent where the card says that PIN1 is disabled.
 	PIN1 secret.Bytes
+	// ADM is the administrative code of the card's model, 8 bytes (uicc.ADMHex,
+	// uicc.ADMText), to verify as well. A card without a model is refused it.
+	ADM secret.Bytes
+	// Only are the paths of the files to read, with those that tell of access
+	// rules and applications; none is all.
+	Only []string
 	// Session are the settings of the transport.
 	Session card.Options
 }
@@ -38,11 +46,27 @@ type Options struct {
 func Read(ctx context.Context, c card.Card, o Options) (Document, error) {
 	start := time.Now()
 	counted := &counter{Card: c}
-	r := &reader{session: card.NewSession(counted, o.Session), pin: o.PIN1, table: table(), doc: Document{Files: []File{}}}
-	err := r.run(ctx)
-	r.doc.APDUs = counted.sent
-	r.doc.Seconds = math.Round(time.Since(start).Seconds()*1e6) / 1e6
+	session := card.NewSession(counted, o.Session)
+	atr, err := session.Reset(ctx)
 	if err != nil {
+		return Document{}, err
+	}
+	guard := card.NewGuard(session, card.GuardConfig{ATR: bytes.Clone(atr)})
+	doc, err := ReadIn(ctx, session, guard, o)
+	if err != nil {
+		return Document{}, err
+	}
+	doc.ATR = hex.EncodeToString(atr)
+	doc.APDUs = counted.sent
+	doc.Seconds = math.Round(time.Since(start).Seconds()*1e6) / 1e6
+	return doc, nil
+}
+
+// ReadIn is Read in a session on a card that was reset, with the guard on it: what
+// is verified stays so afterwards. ATR, APDUs and Seconds are not in the document.
+func ReadIn(ctx context.Context, s *card.Session, g *card.Guard, o Options) (Document, error) {
+	r := &reader{session: s, guard: g, options: o, table: table(), doc: Document{Files: []File{}}}
+	if err := r.run(ctx); err != nil {
 		return Document{}, err
 	}
 	return r.doc, nil
@@ -64,10 +88,10 @@ func (c *counter) Transmit(ctx context.Context, command []byte) ([]byte, error) 
 type reader struct {
 	session  *card.Session
 	guard    *card.Guard
-	pin      secret.Bytes
-	ref      byte // key reference of pin
-	verified bool
-	gsm      bool // the card knows class A0 only
+	options  Options
+	ref      byte   // key reference of PIN1, or of what stands in for it
+	verified []code // in this order
+	gsm      bool   // the card knows class A0 only
 	table    map[ef.Dir]*folder
 	path     []*place // from the MF to the current directory
 	apps     [][]byte // AIDs in EF.DIR
@@ -78,18 +102,13 @@ type reader struct {
 // place is a directory that was selected.
 type place struct {
 	path      string
+	file      card.File
 	selecting apdu.Command
 	pins      *uicc.PINStatus
 	rules     map[uint16][][]uicc.AccessRule // of each EF.ARR by record; nil where one cannot be read
 }
 
 func (r *reader) run(ctx context.Context) error {
-	atr, err := r.session.Reset(ctx)
-	if err != nil {
-		return err
-	}
-	r.doc.ATR = hex.EncodeToString(atr)
-	r.guard = card.NewGuard(r.session, card.GuardConfig{ATR: append([]byte{}, atr...)})
 	mf := r.table[ef.DirMF]
 	if err := r.master(ctx, mf); err != nil {
 		return err
@@ -133,22 +152,42 @@ func (r *reader) master(ctx context.Context, mf *folder) error {
 	return nil
 }
 
-// verify verifies the PIN that was given, unless PIN1 is disabled.
+// code is a PIN or key and its reference.
+type code struct {
+	ref  byte
+	code secret.Bytes
+}
+
+// verify verifies the codes that were given, PIN1 unless it is disabled.
 func (r *reader) verify(ctx context.Context) error {
-	if r.pin.Len() == 0 {
-		return nil
-	}
 	r.ref = uicc.RefPIN1
+	disabled := false
 	if pins := r.path[0].pins; pins != nil {
 		r.ref = pinOf(pins)
-		if enabled, known := pins.Enabled(r.ref); known && !enabled {
-			return nil
+		enabled, known := pins.Enabled(r.ref)
+		disabled = known && !enabled
+	}
+	if r.options.PIN1.Len() > 0 && !disabled {
+		if err := r.present(ctx, code{r.ref, r.options.PIN1}); err != nil {
+			return err
 		}
 	}
-	if err := r.guard.Verify(ctx, r.ref, r.pin); err != nil {
+	if r.options.ADM.Len() == 0 {
+		return nil
+	}
+	m := r.guard.Model()
+	if m == nil {
+		return &card.RefusalError{What: "VERIFY of an administrative code", Why: "which one it is, the card's model says",
+			Try: "`mcim card pin verify --key` verifies one that is named", Cause: model.ErrUnknown}
+	}
+	return r.present(ctx, code{m.ADM.Reference, r.options.ADM})
+}
+
+func (r *reader) present(ctx context.Context, c code) error {
+	if err := r.guard.Verify(ctx, c.ref, c.code); err != nil {
 		return err
 	}
-	r.verified = true
+	r.verified = append(r.verified, c)
 	return nil
 }
 
@@ -174,6 +213,9 @@ const lastPIN1 = 0x08 // key reference of the PIN of the last application (TS 10
 func (r *reader) contents(ctx context.Context, d *folder, more []candidate) error {
 	for _, list := range [][]candidate{d.files, more} {
 		for _, c := range list {
+			if !r.wanted(c) {
+				continue
+			}
 			if err := r.file(ctx, c); err != nil {
 				return err
 			}
@@ -197,7 +239,10 @@ func (r *reader) contents(ctx context.Context, d *folder, more []candidate) erro
 func (r *reader) application(ctx context.Context, aid []byte, seen map[ef.Dir]int) error {
 	name := fmt.Sprintf("%x", aid)
 	dir := applicationDir(aid)
-	if dir == "" {
+	switch {
+	case dir == "" && len(r.options.Only) > 0:
+		return nil
+	case dir == "":
 		r.doc.Files = append(r.doc.Files, File{Path: "ADF." + name, Name: "ADF." + name, AID: name, Structure: structureDirectory,
 			Error: "no files of this application are known, so it was not selected"})
 		return nil
@@ -212,6 +257,9 @@ func (r *reader) application(ctx context.Context, aid []byte, seen map[ef.Dir]in
 // enter selects a directory and reads what is in it and below, and what else may
 // be in it; where it is not on the card, there is nothing to tell.
 func (r *reader) enter(ctx context.Context, d *folder, path string, selecting apdu.Command, more []candidate) error {
+	if !r.inside(path) {
+		return nil
+	}
 	var h header
 	var refusal error
 	why, lost := r.twice(ctx, func() (err error) {
@@ -239,7 +287,11 @@ func (r *reader) enter(ctx context.Context, d *folder, path string, selecting ap
 	if d.fid == 0 {
 		base = above[:1] // an application is below the MF
 	}
-	r.path = append(append([]*place{}, base...), &place{path: path, selecting: selecting, pins: h.pins})
+	at := card.File{AID: selecting.Data}
+	if d.fid != 0 {
+		at = below(base[len(base)-1].file, d.fid)
+	}
+	r.path = append(append([]*place{}, base...), &place{path: path, file: at, selecting: selecting, pins: h.pins})
 	return r.contents(ctx, d, more)
 }
 

@@ -244,7 +244,7 @@ func wantFile(t *testing.T, d Document, path, decoded, err string) {
 }
 
 // noSecrets: the keys of the card are nowhere, and those that a phone writes are
-// said to be redacted.
+// said to be Redacted.
 func noSecrets(t *testing.T, d Document, p emul.Profile) {
 	t.Helper()
 	b, err := json.Marshal(d)
@@ -256,10 +256,10 @@ func noSecrets(t *testing.T, d Document, p emul.Profile) {
 			t.Errorf("%s is in the document", name)
 		}
 	}
-	if f := find(t, d, "ADF.USIM/EF.Keys"); f.Raw != redacted || !bytes.Contains(f.Decoded, []byte(redacted)) {
+	if f := find(t, d, "ADF.USIM/EF.Keys"); f.Raw != Redacted || !bytes.Contains(f.Decoded, []byte(Redacted)) {
 		t.Errorf("EF.Keys: %q, %s", f.Raw, f.Decoded)
 	}
-	if f := find(t, d, "ADF.USIM/EF.EPSNSC"); len(f.Records) != 1 || f.Records[0] != redacted {
+	if f := find(t, d, "ADF.USIM/EF.EPSNSC"); len(f.Records) != 1 || f.Records[0] != Redacted {
 		t.Errorf("EF.EPSNSC: %q", f.Records)
 	}
 	for _, path := range []string{"ADF.USIM/EF.AF20", "ADF.USIM/EF.AF30"} {
@@ -593,7 +593,7 @@ func TestPINs(t *testing.T) {
 		{"replaced, not verified", replaced, nil, 0, 1, false},
 		{"replaced, verified", replaced, nil, uicc.RefUniversalPIN, 1, true},
 	} {
-		r := &reader{path: []*place{{pins: tt.mf}, {pins: tt.adf}}, ref: tt.verified, verified: tt.verified != 0}
+		r := &reader{path: []*place{{pins: tt.mf}, {pins: tt.adf}}, ref: tt.verified, verified: []code{{ref: tt.verified}}}
 		if got := r.open(tt.ref); got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
 		}

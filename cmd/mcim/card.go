@@ -14,11 +14,13 @@ import (
 )
 
 type cardCmd struct {
-	Info cardInfoCmd `cmd:"" help:"Tell all that a card says of itself, without writing and without spending a try."`
-	Dump cardDumpCmd `cmd:"" help:"Write the whole card as one JSON document."`
-	Diff cardDiffCmd `cmd:"" help:"Compare two dumps or cards, field by field."`
-	APDU cardAPDUCmd `cmd:"" name:"apdu" help:"Send raw APDUs and explain the answers."`
-	PIN  cardPINCmd  `cmd:"" name:"pin" help:"Show, verify, change, enable, disable and unblock PINs and administrative codes."`
+	Info  cardInfoCmd  `cmd:"" help:"Tell all that a card says of itself, without writing and without spending a try."`
+	Dump  cardDumpCmd  `cmd:"" help:"Write the whole card as one JSON document."`
+	Diff  cardDiffCmd  `cmd:"" help:"Compare two dumps or cards, field by field."`
+	Plan  cardPlanCmd  `cmd:"" help:"Show what a document of changes would change, and which rights that needs."`
+	Apply cardApplyCmd `cmd:"" help:"Change files as a document says, with an undo file; resume or undo that."`
+	APDU  cardAPDUCmd  `cmd:"" name:"apdu" help:"Send raw APDUs and explain the answers."`
+	PIN   cardPINCmd   `cmd:"" name:"pin" help:"Show, verify, change, enable, disable and unblock PINs and administrative codes."`
 }
 
 type cardInfoCmd struct {

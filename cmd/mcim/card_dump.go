@@ -67,7 +67,7 @@ func readPIN(file string) (secret.Bytes, error) {
 	}
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return secret.Bytes{}, usage(fmt.Errorf("--pin-file: %w", err))
+		return secret.Bytes{}, imageError(fmt.Errorf("--pin-file: %w", err))
 	}
 	line, _, _ := strings.Cut(string(b), "\n")
 	pin, err := uicc.PadPIN(strings.TrimSpace(line))

@@ -38,7 +38,8 @@ type worn struct {
 func newWorn(t *testing.T) *worn {
 	t.Helper()
 	w := &worn{dir: t.TempDir()}
-	for name, text := range map[string]string{"pin": "9999", "puk": "87654321", "hex": "3939393939393939", "text": "99999999", "card.toml": profileTOML(wornICCID)} {
+	for name, text := range map[string]string{"pin": "9999", "puk": "87654321", "hex": "3939393939393939", "text": "99999999", "card.toml": profileTOML(wornICCID),
+		"changes.json": `{"files":[{"path":"ADF.USIM/EF.SPN","decoded":{"display":[],"name":"worn"}},{"path":"ADF.USIM/EF.FPLMN","decoded":{"plmns":[]}}]}`} {
 		if err := os.WriteFile(w.file(name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -161,6 +162,7 @@ func (w *worn) given(image, spend string) map[string][]string {
 			"002c000110" + hexOf("87654321") + fresh, "a020000108" + pin, "a02c000010" + hexOf("87654321") + fresh,
 			"0120000108" + pin, "002000010000" + "08" + pin,
 		},
+		"<changes>": {w.file("changes.json")}, "--resume": {""}, "--undo": {filepath.Join(w.dir, fmt.Sprintf("undo%d", w.next))},
 		"<file>": {w.trace}, "--record": {filepath.Join(w.dir, fmt.Sprintf("record%d", w.next))},
 		"--lab": {missing}, "--tpm": {""}, "--kind": {}, "--procedure": {},
 		"--image": {image}, "--profile": {""}, "--vpcd": {"localhost:1"},
