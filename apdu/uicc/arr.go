@@ -88,7 +88,7 @@ type Condition struct {
 
 // KeyCondition asks for verification of the PIN or key ref.
 func KeyCondition(ref byte) Condition {
-	return Condition{Kind: Key, Ref: ref, Usage: usageVerify}
+	return Condition{Kind: Key, Ref: ref, Usage: UsageVerify}
 }
 
 // AnyKey asks for verification of one of the PINs or keys.
@@ -106,7 +106,7 @@ func (c Condition) Met(verified func(ref byte) bool) bool {
 	case Always:
 		return true
 	case Key:
-		return c.Usage&usageVerify != 0 && verified(c.Ref)
+		return c.Usage&UsageVerify != 0 && verified(c.Ref)
 	case Or:
 		for _, part := range c.List {
 			if part.Met(verified) {

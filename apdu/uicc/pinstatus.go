@@ -14,9 +14,9 @@ const (
 	tagKeyReference uint32 = 0x83
 )
 
-// usageVerify is the usage qualifier of a PIN that a terminal has to verify
+// UsageVerify is the usage qualifier of a PIN that a terminal has to verify
 // (TS 102 221, 9.5.2).
-const usageVerify = 0x08
+const UsageVerify = 0x08
 
 // PINStatus is the PIN status template, tag C6: which PINs the directory knows
 // and which of them are enabled (TS 102 221, 9.5.2 and 11.1.1.4.10).
@@ -65,7 +65,7 @@ func (p *PINStatus) Enabled(ref byte) (enabled, known bool) {
 // Replaced reports whether the universal PIN stands in for PIN1: it is named
 // with the usage qualifier that says so (TS 102 221, 9.5.1).
 func (p *PINStatus) Replaced() bool {
-	return p != nil && slices.Contains(p.Keys, KeyReference{Ref: RefUniversalPIN, Usage: usageVerify, HasUsage: true})
+	return p != nil && slices.Contains(p.Keys, KeyReference{Ref: RefUniversalPIN, Usage: UsageVerify, HasUsage: true})
 }
 
 func (p *PINStatus) value() []byte {

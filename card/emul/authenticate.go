@@ -62,7 +62,7 @@ func (c *Card) authenticate(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 	switch {
 	case ch.app == nil || !ch.dir.within(ch.app):
 		return apdu.SWConditionsNotSatisfied
-	case !c.verified(uicc.RefPIN1):
+	case !c.isVerified(uicc.RefPIN1, ch.app):
 		return apdu.SWSecurityStatus
 	case cmd.P2 == usim.Context3G:
 		return c.authenticate3G(cmd, !ch.app.isim && c.service(usim.ServiceGSMAccess))
@@ -146,7 +146,7 @@ func (c *Card) runGSM(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 		return apdu.SWWrongLength
 	case ch.dir.fid != usim.DFGSM:
 		return apdu.SWConditionsNotSatisfied
-	case !c.verified(uicc.RefPIN1):
+	case !c.isVerified(uicc.RefPIN1, ch.app):
 		return apdu.SWSecurityStatus
 	}
 	sres, kc, sw := c.triplet([16]byte(cmd.Data))

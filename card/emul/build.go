@@ -1,27 +1,28 @@
 package emul
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"mcim/apdu/ef"
-	"mcim/apdu/secret"
 	"mcim/apdu/uicc"
 	"mcim/apdu/usim"
 	"mcim/card/model"
 )
 
-// Records of every EF.ARR: who reads and who updates.
-const (
-	alwaysNever = iota + 1
-	alwaysADM
-	alwaysPIN
-	pinPIN
-	pinADM
-	neverADM
-	admADM
-	arrRecords = admADM
-)
+// rule is who may read and update a file: a record of EF.ARR.
+type rule struct{ read, update model.Who }
+
+// commonRules are the first records of every EF.ARR; others that the card's files need
+// come behind.
+func commonRules() []rule {
+	return []rule{
+		{model.Anyone, model.Nobody}, {model.Anyone, model.ADM1}, {model.Anyone, model.PIN1}, {model.PIN1, model.PIN1},
+		{model.PIN1, model.ADM1}, {model.Nobody, model.ADM1}, {model.ADM1, model.ADM1},
+	}
+}
 
 const arrRecordLen = 24
 
@@ -34,6 +35,7 @@ type builder struct {
 	card  *Card
 	dirs  map[ef.Dir]*dir
 	rules map[*dir]*ruleFile
+	who   []rule // records of every EF.ARR
 	err   error
 }
 
@@ -52,7 +54,12 @@ func New(p Profile) (*Card, error) {
 
 // build makes the card l with the content of the profile.
 func build(l *model.Card, p Profile) (*Card, error) {
-	b := builder{card: &Card{layout: l, model: l.Family}, dirs: map[ef.Dir]*dir{}, rules: map[*dir]*ruleFile{}}
+	b := builder{card: &Card{layout: l, model: l.Family}, dirs: map[ef.Dir]*dir{}, rules: map[*dir]*ruleFile{}, who: commonRules()}
+	for _, f := range l.Files {
+		if r := (rule{f.Read, f.Update}); f.Same == "" && !slices.Contains(b.who, r) {
+			b.who = append(b.who, r)
+		}
+	}
 	b.directories()
 	b.content(p)
 	b.keyFiles(p)
@@ -61,7 +68,6 @@ func build(l *model.Card, p Profile) (*Card, error) {
 		return nil, fmt.Errorf("build the software UICC: %w", b.err)
 	}
 	c := b.card
-	c.verified = c.isVerified
 	c.channels[0] = channel{open: true, dir: c.mf}
 	return c, nil
 }
@@ -116,27 +122,41 @@ func (b *builder) directory(path ef.Dir) *dir {
 	return d
 }
 
-// addARR makes an EF.ARR with the rules of the constants above, under its own
-// record alwaysADM. On a card with expanded rules no directory has it.
+// addARR makes an EF.ARR, under its own record for what anyone reads and ADM1 updates.
+// On a card with expanded rules no directory has it. Files outside of applications are
+// opened by the codes of the USIM.
 func (b *builder) addARR(d *dir, fid uint16, sfi byte) {
-	always, never := uicc.Condition{Kind: uicc.Always}, uicc.Condition{Kind: uicc.Never}
-	pin, adm := uicc.KeyCondition(uicc.RefPIN1), uicc.KeyCondition(b.card.model.ADM.Reference)
 	f := &file{id: fileObject(d.fid, fid), fid: fid, sfi: sfi, recordLen: arrRecordLen}
-	for _, who := range [arrRecords][2]uicc.Condition{
-		{always, never}, {always, adm}, {always, pin}, {pin, pin}, {pin, adm}, {never, adm}, {adm, adm},
-	} {
+	for _, who := range b.who {
 		f.data = append(f.data, b.must(uicc.EncodeARRRecord([]uicc.AccessRule{
-			{Access: uicc.AccessRead, Conditions: who[:1]},
-			{Access: uicc.AccessUpdate, Conditions: who[1:]},
+			{Access: uicc.AccessRead, Conditions: b.condition(who.read)},
+			{Access: uicc.AccessUpdate, Conditions: b.condition(who.update)},
 		}, arrRecordLen))...)
 	}
-	r := &ruleFile{file: f, expanded: b.card.layout.ExpandedRules}
-	f.access = access{r, alwaysADM}
+	c, app := b.card, d.app()
+	r := &ruleFile{file: f, expanded: c.layout.ExpandedRules}
+	r.verified = func(ref byte) bool { return c.isVerified(ref, cmp.Or(app, c.adf)) }
+	f.access = access{r, b.record(model.Anyone, model.ADM1)}
 	b.rules[d], d.arr = r, f.access
-	b.card.rules = append(b.card.rules, r)
+	c.rules = append(c.rules, r)
 	if !r.expanded {
 		b.add(d, f)
 	}
+}
+
+// condition is the security condition of a word.
+func (b *builder) condition(w model.Who) []uicc.Condition {
+	switch w {
+	case model.Anyone:
+		return []uicc.Condition{{Kind: uicc.Always}}
+	case model.Nobody:
+		return []uicc.Condition{{Kind: uicc.Never}}
+	}
+	ref, known := w.KeyRef(b.card.model.ADM.Reference)
+	if !known {
+		b.must(nil, fmt.Errorf("no code %q", w))
+	}
+	return []uicc.Condition{uicc.KeyCondition(ref)}
 }
 
 func (b *builder) add(d *dir, f *file) {
@@ -158,7 +178,7 @@ func (b *builder) content(p Profile) {
 		f := &file{
 			id: fileObject(d.fid, l.FID), fid: l.FID, sfi: l.SFI, recordLen: l.RecordLength,
 			cyclic: l.Structure == ef.Cyclic, shared: true,
-			data: b.must(l.Content(identity)), access: access{b.rules[d], b.rule(l)},
+			data: b.must(l.Content(identity)), access: access{b.rules[d], b.record(l.Read, l.Update)},
 		}
 		made[l.Path()] = f
 		b.add(d, f)
@@ -166,18 +186,9 @@ func (b *builder) content(p Profile) {
 	b.card.ust = b.card.adf.file(usim.EFUST)
 }
 
-// rule is the record of EF.ARR for who may read and update.
-func (b *builder) rule(l *model.CardFile) int {
-	for i, who := range [arrRecords][2]model.Who{
-		{model.Anyone, model.Nobody}, {model.Anyone, model.ADM1}, {model.Anyone, model.PIN1}, {model.PIN1, model.PIN1},
-		{model.PIN1, model.ADM1}, {model.Nobody, model.ADM1}, {model.ADM1, model.ADM1},
-	} {
-		if who == [2]model.Who{l.Read, l.Update} {
-			return i + 1
-		}
-	}
-	b.must(nil, fmt.Errorf("%s: no rule for read %s and update %s", l.Path(), l.Read, l.Update))
-	return 0
+// record is the record of EF.ARR for who may read and update.
+func (b *builder) record(read, update model.Who) int {
+	return slices.Index(b.who, rule{read, update}) + 1
 }
 
 // keyFiles makes the files of the card model: keys that nobody reads, sequence
@@ -190,11 +201,11 @@ func (b *builder) keyFiles(p Profile) {
 	sqn, errSQN := c.model.EncodeSQN(p.sqnFile())
 	c.keyFile = &file{
 		id: fileObject(c.adf.fid, c.model.KeyFile.FID) | secretObject, fid: c.model.KeyFile.FID,
-		data: b.must(key.Reveal(), err), access: access{rules, neverADM},
+		data: b.must(key.Reveal(), err), access: access{rules, b.record(model.Nobody, model.ADM1)},
 	}
 	c.sqnFile = &file{
 		id: fileObject(c.adf.fid, c.model.SQNFile.FID), fid: c.model.SQNFile.FID,
-		data: b.must(sqn, errSQN), access: access{rules, admADM},
+		data: b.must(sqn, errSQN), access: access{rules, b.record(model.ADM1, model.ADM1)},
 	}
 	b.add(c.adf, c.keyFile)
 	b.add(c.adf, c.sqnFile)
@@ -204,21 +215,17 @@ func (b *builder) keyFiles(p Profile) {
 	}
 }
 
-// keys makes PIN1 and ADM1.
+// keys makes the codes of the card.
 func (b *builder) keys(p Profile) {
-	pad := func(digits secret.Bytes) secret.Bytes {
-		pin, err := uicc.PadPIN(string(digits.Reveal()))
-		b.must(nil, err)
-		return pin
-	}
-	b.card.pins = []*pin{
-		{
-			ref: uicc.RefPIN1, index: 0, max: pinTries, value: pad(p.PIN1), unblock: pad(p.PUK1),
-			pinState: pinState{enabled: true, tries: pinTries, unblocks: unblockTries},
-		},
-		{
-			ref: b.card.model.ADM.Reference, index: 1, max: admTries, value: p.ADM1,
-			pinState: pinState{enabled: true, tries: admTries},
-		},
+	c := b.card
+	c.pins = make([]*pin, len(c.layout.PINs))
+	for i, m := range c.layout.PINs {
+		one := &pin{PIN: m, index: i, object: object(m.Ref), pinState: pinState{pinOn, byte(m.Tries), byte(m.PUKTries)}}
+		one.value, one.unblock = b.codes(p, m)
+		if m.Dir != "" {
+			one.app = b.dirs[m.Dir]
+			one.object |= object(slices.Index(c.apps, one.app)) << appShift
+		}
+		c.pins[i] = one
 	}
 }

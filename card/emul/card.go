@@ -54,7 +54,6 @@ type Card struct {
 	authLeft *uint32
 
 	channels [channels]channel
-	verified func(ref byte) bool
 	waiting  response     // for GET RESPONSE
 	answered response     // for AUTHENTICATE with the odd instruction byte
 	command  apdu.Command // the one that is being answered

@@ -236,9 +236,10 @@ func TestScripts(t *testing.T) {
 			"00200001 = 6983",
 			"00200001 04 31323334 = 6700",
 			"00200101 08 31323334FFFFFFFF = 6A86",
-			"00200011 = 6A88", // universal PIN
-			"00200081 = 6A88",
+			"00200011 = 63C3",
+			"00200081 = 6A88", // no application is selected
 			"0020000A = 63C3",
+			"0020000C = 6A88", // ADM3
 		}},
 		{"a wrong PIN takes the right back", []string{
 			selectUSIM, verifyPIN1,
@@ -258,7 +259,6 @@ func TestScripts(t *testing.T) {
 			"00240001 10 35363738FFFFFFFF 3536FFFFFFFFFFFF = 6A80",
 			"00240001 10 35363738FFFFFFFF 35363738FF30FFFF = 6A80",
 			"00240001 = 6700",
-			"0024000A 10 35363738FFFFFFFF 35363738FFFFFFFF = 6A88",
 			"00240101 10 35363738FFFFFFFF 35363738FFFFFFFF = 6A86",
 			"00200001 = 63C2",
 		}},
@@ -279,7 +279,65 @@ func TestScripts(t *testing.T) {
 			"00B08700 09 = 6982",
 			"00260001 = 6700",
 			"0026000A 08 31323334FFFFFFFF = 6A88",
-			"00268001 08 31323334FFFFFFFF = 6A86", // replacement by the universal PIN
+			"00268101 08 31323334FFFFFFFF = 6A86", // replacement by what is no universal PIN
+			"00260081 08 31323334FFFFFFFF = 6A88",
+			"00280081 08 31323334FFFFFFFF = 6A88",
+			"00269111 08 33343536FFFFFFFF = 6A88", // by itself
+		}},
+		{"PIN2 is the application's own", []string{
+			"00200081 = 6A88",
+			selectUSIM,
+			"00200081 = 63C3",
+			"00200081 08 31323334FFFFFFFF = 63C2", // PIN1
+			"00200081 08 32333435FFFFFFFF = 9000",
+			"00240081 10 32333435FFFFFFFF 39393939FFFFFFFF = 9000",
+			"00200081 08 32333435FFFFFFFF = 63C2",
+			"002C0081 = 63CA",
+			"002C0081 10 3132333435363738 30303030FFFFFFFF = 63C9",
+			"002C0081 10 3233343536373839 30303030FFFFFFFF = 9000",
+			"00200081 08 30303030FFFFFFFF = 9000",
+			"00A4040C 07 A0000000871004 = 9000",
+			"00200081 = 6A88", // the ISIM has none
+			"0020000A = 63C3",
+		}},
+		{"administrative codes", []string{
+			"0020000B 08 4144323241443232 = 9000",
+			"0020000B 08 3030303030303030 = 63C2",
+			"0024000B 10 4144323241443232 0001020304050607 = 9000",
+			"0020000B 08 0001020304050607 = 9000",
+			"002C000B = 6A88", // has no PUK
+			"0026000B 08 0001020304050607 = 6A88",
+			"0020000A = 63C3",
+		}},
+		{"the universal PIN stands in for PIN1", []string{
+			selectUSIM,
+			"00200011 08 33343536FFFFFFFF = 9000",
+			"00B08700 09 = 6982", // only where it stands in
+			"RESET =",
+			"00269101 08 30303030FFFFFFFF = 63C2",
+			"00269101 08 31323334FFFFFFFF = 9000",
+			"RESET =", selectUSIM,
+			"00B08700 09 = 6982",
+			"00200001 = 9000", // PIN1 itself is not asked for
+			verifyPIN1[:len(verifyPIN1)-4] + "6984",
+			"00A40004 02 3F00 00 = ~C612 900170 830101 83010A 950108830111 83010B 9000",
+			"00200011 08 33343536FFFFFFFF = 9000",
+			selectUSIM,
+			"00B08700 09 = ~9000",
+			"RESET =",
+			"00260011 08 33343536FFFFFFFF = 9000", // both off: nothing is asked for
+			selectUSIM,
+			"00B08700 09 = ~9000",
+			"00280011 08 33343536FFFFFFFF = 9000",
+			"00280001 08 31323334FFFFFFFF = 9000",
+			"RESET =", selectUSIM,
+			"00200011 08 33343536FFFFFFFF = 9000",
+			"00B08700 09 = 6982",
+			"00269101 08 31323334FFFFFFFF = 9000",
+			"002C0001 10 3132333435363738 31323334FFFFFFFF = 9000", // enables PIN1 itself
+			"RESET =", selectUSIM,
+			"00200011 08 33343536FFFFFFFF = 9000",
+			"00B08700 09 = 6982",
 		}},
 		{"UNBLOCK PIN", []string{
 			"002C0001 = 63CA",
@@ -360,7 +418,7 @@ func TestScripts(t *testing.T) {
 		}},
 		{"class A0", []string{
 			"A0A40000 02 3F00 = 9F16",
-			"A0C00000 16 = 0000 0000 3F00 01 0000000000 09 31 02 04 03 00 83 8A 00 00 9000",
+			"A0C00000 16 = 0000 0000 3F00 01 0000000000 09 31 02 04 06 00 83 8A 83 8A 9000",
 			"A0F20000 16 = 00000000 3F00 01~9000",
 			"A0F20000 04 = 00000000 9000",
 			"A0A40000 02 7F20 = 9F16",
@@ -370,10 +428,12 @@ func TestScripts(t *testing.T) {
 			"A0B00000 09 = 9804",
 			"A0200001 08 30303030FFFFFFFF = 9804",
 			"A0A40000 02 3F00 = 9F16",
-			"A0C00000 16 = ~82 8A 00 00 9000",
+			"A0C00000 16 = ~82 8A 83 8A 9000",
 			"A0200001 08 31323334FFFFFFFF = 9000",
 			"A0200001 00 = 6700",
-			"A0200002 08 31323334FFFFFFFF = 9404",
+			"A0200002 08 31323334FFFFFFFF = 9804",
+			"A0200002 08 32333435FFFFFFFF = 9000",
+			"A0200003 08 32333435FFFFFFFF = 9404",
 			"A0A40000 02 7F20 = 9F16",
 			"A0A40000 02 6F07 = 9F0F",
 			"A0B00000 09 = ~9000",
@@ -408,7 +468,7 @@ func TestScripts(t *testing.T) {
 			"A0200001 08 30303030FFFFFFFF = 9840",
 			"A0200001 08 31323334FFFFFFFF = 9840",
 			"A0A40000 02 3F00 = 9F16",
-			"A0C00000 16 = ~80 8A 00 00 9000",
+			"A0C00000 16 = ~80 8A 83 8A 9000",
 		}},
 		{"class A0, CHV1 disabled", []string{
 			"00260001 08 31323334FFFFFFFF = 9000",
@@ -420,7 +480,12 @@ func TestScripts(t *testing.T) {
 			"A0240001 10 30303030FFFFFFFF 35363738FFFFFFFF = 9804",
 			"A0240001 10 31323334FFFFFFFF 35363738FFFFFFFF = 9000",
 			"00200001 = 63C3",
-			"A0240002 10 31323334FFFFFFFF 35363738FFFFFFFF = 9404",
+			"A0240002 10 31323334FFFFFFFF 35363738FFFFFFFF = 9804",
+			"A0240002 10 32333435FFFFFFFF 35363738FFFFFFFF = 9000",
+			"A0200002 08 35363738FFFFFFFF = 9000",
+			"A0260002 08 35363738FFFFFFFF = 9404",
+			"A02C0002 10 3233343536373839 32333435FFFFFFFF = 9000",
+			"A0200002 08 32333435FFFFFFFF = 9000",
 			"A0260001 08 35363738FFFFFFFF = 9000",
 			"A0260001 08 35363738FFFFFFFF = 9808",
 			"A0280001 08 31323334FFFFFFFF = 9804",
@@ -464,23 +529,24 @@ func TestFCP(t *testing.T) {
 	}{
 		{"00A40004 02 3F00 00", func(f uicc.FCP) bool {
 			on, known := f.PINs.Enabled(uicc.RefPIN1)
-			_, universal := f.PINs.Enabled(uicc.RefUniversalPIN)
-			return f.FID == 0x3F00 && f.AID == nil && on && known && !universal // trap 10
+			_, local := f.PINs.Enabled(uicc.RefPIN2)
+			return f.FID == 0x3F00 && f.AID == nil && on && known && !local && !f.PINs.Replaced() // trap 10
 		}},
 		{"00A40404 07 A0000000871002 00", func(f uicc.FCP) bool {
 			on, known := f.PINs.Enabled(uicc.RefADM1)
-			return len(f.AID) == 12 && on && known && f.Proprietary[0].Value[0]&0x70 == 0x70 // trap 11
+			_, local := f.PINs.Enabled(uicc.RefPIN2)
+			return len(f.AID) == 12 && on && known && local && f.Proprietary[0].Value[0]&0x70 == 0x70 // trap 11
 		}},
 		{"00A40004 02 6F07 00", func(f uicc.FCP) bool {
 			sfi, ok := f.ShortID()
-			return f.FID == 0x6F07 && f.Size.N == 9 && ok && sfi == 7 && f.ARR.FID == 0x6F06 && f.ARR.Record == pinADM
+			return f.FID == 0x6F07 && f.Size.N == 9 && ok && sfi == 7 && f.ARR.FID == 0x6F06 && f.ARR.Record == pinADMRecord
 		}},
 		{"00A40004 02 6F46 00", func(f uicc.FCP) bool {
 			_, ok := f.ShortID()
 			return f.FID == 0x6F46 && !ok
 		}},
 		{"00A40004 02 6F06 00", func(f uicc.FCP) bool {
-			return f.Descriptor.Type == uicc.LinearFixed && f.Descriptor.RecordLength == arrRecordLen && f.Descriptor.Records == arrRecords
+			return f.Descriptor.Type == uicc.LinearFixed && f.Descriptor.RecordLength == arrRecordLen && f.Descriptor.Records == 7
 		}},
 	} {
 		r, err := c.Transmit(context.Background(), unhex(t, s.command))
@@ -604,6 +670,9 @@ func TestKeyFiles(t *testing.T) {
 	run(t, c, authenticate(fresh)+"00 = "+success(fresh))
 }
 
+// pinADMRecord is the record of EF.ARR for what PIN1 reads and ADM1 updates.
+const pinADMRecord = 5
+
 // TestAccessRules: EF.ARR decides, and a change of it takes effect at once.
 func TestAccessRules(t *testing.T) {
 	t.Parallel()
@@ -614,7 +683,7 @@ func TestAccessRules(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return fmt.Sprintf("00DC%02XBC %02X %x = 9000", pinADM, arrRecordLen, b) // SFI 17
+		return fmt.Sprintf("00DC%02XBC %02X %x = 9000", pinADMRecord, arrRecordLen, b) // SFI 17
 	}
 	run(t, c, selectUSIM,
 		"00B08700 09 = 6982",
@@ -624,14 +693,14 @@ func TestAccessRules(t *testing.T) {
 		record(uicc.AccessRule{Access: uicc.AccessRead, Conditions: []uicc.Condition{uicc.AnyKey(uicc.RefPIN1, uicc.RefADM1)}}),
 		"00B08700 09 = ~9000",
 		"00D68700 01 08 = 6982",
-		"00DC"+fmt.Sprintf("%02X", pinADM)+"BC 18 "+strings.Repeat("80", arrRecordLen)+" = 9000", // no rule: nobody
+		"00DC"+fmt.Sprintf("%02X", pinADMRecord)+"BC 18 "+strings.Repeat("80", arrRecordLen)+" = 9000", // no rule: nobody
 		"00B08700 09 = 6982",
 		record(uicc.AccessRule{Access: uicc.AccessRead | uicc.AccessUpdate, Conditions: []uicc.Condition{{Kind: uicc.Always}}}),
 		"RESET =", selectUSIM,
 		"00B08700 09 = ~9000",
-		"00DC"+fmt.Sprintf("%02X", pinADM)+"BC 01 FF = 6982",
+		"00DC"+fmt.Sprintf("%02X", pinADMRecord)+"BC 01 FF = 6982",
 		verifyADM(p),
-		"00DC"+fmt.Sprintf("%02X", pinADM)+"BC 01 FF = 6700",
+		"00DC"+fmt.Sprintf("%02X", pinADMRecord)+"BC 01 FF = 6700",
 	)
 }
 

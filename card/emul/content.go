@@ -25,7 +25,7 @@ func (c *Card) target(ch *channel, cmd *apdu.Command, op uicc.Access) (f *file, 
 		return nil, 0, apdu.SWNoFileSelected
 	case f.recordLen != 0:
 		return nil, 0, apdu.SWWrongStructure
-	case !f.access.allowed(op, c.verified):
+	case !f.access.granted(op):
 		return nil, 0, apdu.SWSecurityStatus
 	case offset >= len(f.data):
 		return nil, 0, apdu.SWWrongP1P2
@@ -101,7 +101,7 @@ func (c *Card) targetRecord(ch *channel, cmd *apdu.Command, op uicc.Access) (f *
 		return nil, 0, apdu.SWIncorrectP1P2
 	}
 	switch {
-	case !f.access.allowed(op, c.verified):
+	case !f.access.granted(op):
 		return nil, 0, apdu.SWSecurityStatus
 	case n < 1 || n > f.records():
 		return nil, 0, apdu.SWRecordNotFound

@@ -189,7 +189,7 @@ func TestGBA(t *testing.T) {
 func TestOldImage(t *testing.T) {
 	t.Parallel()
 	p, path := testProfile(t), filepath.Join(t.TempDir(), "card")
-	p.Model = model.Version1
+	p.Model, p.Codes = model.Version1, Codes{}
 	c := openCard(t, path, &p)
 	im := c.storage.(*image)
 	// As version 1 wrote it: the name in the place of the text.

@@ -23,6 +23,10 @@ const (
 	objectNAF      object = secretObject | 0x800 // + application<<8 + record of EF.GBANL: its Ks_int_NAF
 	objectPIN      object = secretObject | 0x100
 	objectUnblock  object = secretObject | 0x200
+
+	// appShift is the place of the number of the application in the name of a code
+	// that is its own.
+	appShift = 12
 )
 
 func fileObject(dir, fid uint16) object { return object(dir)<<16 | object(fid) }
@@ -66,11 +70,15 @@ type access struct {
 // ruleFile is an EF.ARR with its records decoded.
 type ruleFile struct {
 	file     *file
+	verified func(ref byte) bool // whether a key is, as the files under these rules see it
 	expanded bool                // each FCP has its rules, and the file is in no directory
 	records  [][]uicc.AccessRule // nil: not decoded since the last change
 }
 
-// allowed reports whether the rules allow op; a record that is missing or
+// granted reports whether the rules allow op now.
+func (a access) granted(op uicc.Access) bool { return a.allowed(op, a.rules.verified) }
+
+// allowed reports whether the rules allow op, where verified tells which keys are; a record that is missing or
 // malformed allows nothing.
 func (a access) allowed(op uicc.Access, verified func(ref byte) bool) bool {
 	return uicc.Allowed(a.list(), op, verified)
@@ -176,4 +184,12 @@ func (d *dir) within(a *dir) bool {
 		}
 	}
 	return false
+}
+
+// app is the application that the directory belongs to; nil outside of any.
+func (d *dir) app() *dir {
+	for d != nil && d.aid == nil {
+		d = d.parent
+	}
+	return d
 }

@@ -2,6 +2,7 @@ package emul
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"mcim/apdu"
 	"mcim/apdu/uicc"
@@ -43,13 +44,13 @@ func gsmHandler(ins byte) handler {
 	case uicc.INSStatus:
 		return (*Card).statusGSM
 	case uicc.INSVerify:
-		return (*Card).verifyCHV
+		return chv((*Card).verifyPIN)
 	case uicc.INSChangePIN:
-		return (*Card).changePIN
+		return chv((*Card).changePIN)
 	case uicc.INSDisablePIN:
-		return (*Card).disablePIN
+		return chv((*Card).disablePIN)
 	case uicc.INSEnablePIN:
-		return (*Card).enablePIN
+		return chv((*Card).enablePIN)
 	case uicc.INSUnblockPIN:
 		return (*Card).unblockCHV
 	case uicc.INSReadBinary, uicc.INSUpdateBinary:
@@ -97,6 +98,39 @@ func gsmStatus(sw apdu.StatusWord) apdu.StatusWord {
 		return 0x6700 | apdu.StatusWord(sw.SW2())
 	}
 	return sw
+}
+
+// References of CHVs in class A0 (TS 51.011, 9.2.9).
+const (
+	chv1 = 0x01
+	chv2 = 0x02
+)
+
+// chv makes the command about a PIN that one about a CHV is. It has no form that
+// tells the counter. CHV2 is the USIM's PIN2; administrative codes keep their reference.
+func chv(handle handler) handler {
+	return func(c *Card, ch *channel, cmd *apdu.Command) apdu.StatusWord {
+		if len(cmd.Data) == 0 {
+			return apdu.SWWrongLength
+		}
+		if cmd.P2 != chv2 {
+			return handle(c, ch, cmd)
+		}
+		cmd.P2 = uicc.RefPIN2
+		return handle(c, &channel{app: c.adf}, cmd)
+	}
+}
+
+// unblockCHV is UNBLOCK CHV (TS 51.011, 9.2.13), which names CHV1 by 00.
+func (c *Card) unblockCHV(ch *channel, cmd *apdu.Command) apdu.StatusWord {
+	switch cmd.P2 {
+	case 0x00:
+		cmd.P2 = chv1
+	case chv2:
+	default:
+		return apdu.SWReferencedDataNotFound
+	}
+	return chv((*Card).unblockPIN)(c, ch, cmd)
 }
 
 // selectGSM is SELECT of class A0: by file identifier, answered by 9Fxx.
@@ -160,52 +194,57 @@ func (c *Card) gsmResponse(ch *channel) uicc.GSMResponse {
 	if f.recordLen != 0 {
 		g.Structure = uicc.GSMLinearFixed
 	}
-	g.Access = [3]byte{f.gsmCondition(uicc.AccessRead)<<4 | f.gsmCondition(uicc.AccessUpdate), 0xFF, 0xFF}
+	g.Access = [3]byte{c.gsmCondition(f, uicc.AccessRead)<<4 | c.gsmCondition(f, uicc.AccessUpdate), 0xFF, 0xFF}
 	return uicc.GSMResponse{Size: uint16(len(f.data)), FID: f.fid, Type: uicc.GSMEF, EF: &g}
 }
 
-// gsmCondition tells who may do op: 0 always, 1 CHV1, 4 an administrative code,
-// F never (TS 51.011, 9.3).
-func (f *file) gsmCondition(op uicc.Access) byte {
+// gsmCondition tells who may do op: 0 always, 1 CHV1, 2 CHV2, 4 to E an administrative
+// code, F never (TS 51.011, 9.3).
+func (c *Card) gsmCondition(f *file, op uicc.Access) byte {
 	only := func(refs ...byte) bool {
-		return f.access.allowed(op, func(ref byte) bool {
-			for _, r := range refs {
-				if r == ref {
-					return true
-				}
-			}
-			return false
-		})
+		return f.access.allowed(op, func(ref byte) bool { return slices.Contains(refs, ref) })
 	}
-	switch {
-	case only():
+	if only() {
 		return 0x0
-	case only(uicc.RefPIN1):
-		return 0x1
-	case only(uicc.RefADM1), only(uicc.RefPIN1, uicc.RefADM1):
-		return 0x4
+	}
+	admin := byte(0x4)
+	for _, p := range c.pins {
+		nibble := map[byte]byte{uicc.RefPIN1: 0x1, uicc.RefUniversalPIN: 0x1, uicc.RefPIN2: 0x2}[p.Ref]
+		if nibble == 0 {
+			nibble = min(admin, 0xE)
+			admin++
+		}
+		if only(p.Ref) || nibble >= 0x4 && only(uicc.RefPIN1, p.Ref) {
+			return nibble
+		}
 	}
 	return 0xF
 }
 
-// gsmDir is the answer for a directory. CHV1 is PIN1; there is no CHV2. The
+// gsmDir is the answer for a directory. CHV1 is PIN1, CHV2 the PIN2 of the USIM. The
 // characteristics tell that the clock may stop and that 1.8 V will do.
 func (c *Card) gsmDir(d *dir) uicc.GSMResponse {
 	const (
 		clockStop1V8 = 0x31
 		chv1Disabled = 0x80
 	)
-	p := c.pin(uicc.RefPIN1)
+	p := c.pinOf(uicc.RefPIN1, nil)
 	g := uicc.GSMDirectory{
-		Characteristics: clockStop1V8, EFs: byte(len(d.files)), Codes: 3,
+		Characteristics: clockStop1V8, EFs: byte(len(d.files)),
 		CHV1: uicc.NewCHVStatus(int(p.tries)), Unblock1: uicc.NewCHVStatus(int(p.unblocks)),
+	}
+	if p := c.pinOf(uicc.RefPIN2, c.adf); p != nil {
+		g.CHV2, g.Unblock2 = uicc.NewCHVStatus(int(p.tries)), uicc.NewCHVStatus(int(p.unblocks))
+	}
+	for _, p := range c.pins {
+		g.Codes += codesOf(p)
 	}
 	for _, child := range d.dirs {
 		if child.aid == nil {
 			g.DFs++
 		}
 	}
-	if !p.enabled {
+	if p.mode != pinOn {
 		g.Characteristics |= chv1Disabled
 	}
 	r := uicc.GSMResponse{FID: d.fid, Type: uicc.GSMDF, DF: &g}
@@ -213,4 +252,16 @@ func (c *Card) gsmDir(d *dir) uicc.GSMResponse {
 		r.Type = uicc.GSMMF
 	}
 	return r
+}
+
+// codesOf is how many codes of TS 51.011 a PIN is: CHV1 and CHV2 with those that
+// unblock them, an administrative code, but no universal PIN.
+func codesOf(p *pin) byte {
+	switch p.Ref {
+	case uicc.RefUniversalPIN:
+		return 0
+	case uicc.RefPIN1, uicc.RefPIN2:
+		return 2
+	}
+	return 1
 }

@@ -31,7 +31,7 @@ func (c *Card) getIdentity(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 		return apdu.SWWrongLength
 	case ch.app == nil || ch.app.isim || !ch.dir.within(ch.app):
 		return apdu.SWConditionsNotSatisfied
-	case !c.verified(uicc.RefPIN1):
+	case !c.isVerified(uicc.RefPIN1, ch.app):
 		return apdu.SWSecurityStatus
 	case g.Context != usim.IdentitySUCI || !c.service(usim.ServiceSUCI) || !c.service(serviceSUCIByUSIM):
 		return apdu.SWFunctionNotSupported

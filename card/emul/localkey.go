@@ -26,7 +26,7 @@ func (c *Card) authenticateTLV(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 		return apdu.SWIncorrectP1P2
 	case ch.app == nil || !ch.dir.within(ch.app):
 		return apdu.SWConditionsNotSatisfied
-	case !c.verified(uicc.RefPIN1):
+	case !c.isVerified(uicc.RefPIN1, ch.app):
 		return apdu.SWSecurityStatus
 	case cmd.P2 != usim.ContextLocalKey || !c.appService(ch.app, serviceLocalKey, serviceLocalKeyISIM):
 		return apdu.SWSecurityContext

@@ -14,6 +14,9 @@ import (
 	"mcim/apdu/uicc"
 )
 
+// Tries of the card "usim".
+const pinTries, admTries, unblockTries = 3, 3, 10
+
 // reference is the plain reading of TS 102 221 that the card is compared with:
 // PIN1, ADM1, and four files with their rules.
 type reference struct {

@@ -99,9 +99,9 @@ func (c *Card) snapshot() []change {
 	}
 	for _, p := range c.pins {
 		counters = append(counters, p.bytes()...)
-		all = append(all, change{objectPIN | object(p.ref), 0, p.value.Reveal()})
+		all = append(all, change{objectPIN | p.object, 0, p.value.Reveal()})
 		if p.unblock.Len() > 0 {
-			all = append(all, change{objectUnblock | object(p.ref), 0, p.unblock.Reveal()})
+			all = append(all, change{objectUnblock | p.object, 0, p.unblock.Reveal()})
 		}
 	}
 	all = append(all, change{objectCounters, 0, counters})
@@ -187,9 +187,9 @@ func (c *Card) restore(ch change) error {
 	for _, p := range c.pins {
 		value := &p.value
 		switch ch.object {
-		case objectUnblock | object(p.ref):
+		case objectUnblock | p.object:
 			value = &p.unblock
-		case objectPIN | object(p.ref):
+		case objectPIN | p.object:
 		default:
 			continue
 		}
@@ -225,8 +225,8 @@ func (c *Card) restoreCounters(ch change) error {
 	data := ch.data
 	for i := ch.offset / pinStateLen; len(data) >= pinStateLen && i < len(c.pins); i++ {
 		p := c.pins[i]
-		s := pinState{data[0] == 1, data[1], data[2]}
-		if data[0] > 1 || s.tries > p.max || s.unblocks > unblockTries {
+		s := pinState{pinMode(data[0]), data[1], data[2]}
+		if int(s.tries) > p.Tries || int(s.unblocks) > p.PUKTries || !c.canBe(p, s.mode) {
 			return errors.New("a counter out of bounds")
 		}
 		p.pinState, data = s, data[pinStateLen:]

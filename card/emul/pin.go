@@ -2,17 +2,12 @@ package emul
 
 import (
 	"crypto/subtle"
+	"slices"
 
 	"mcim/apdu"
 	"mcim/apdu/secret"
 	"mcim/apdu/uicc"
-)
-
-// Tries that a fresh or unblocked code has.
-const (
-	pinTries     = 3
-	admTries     = 3
-	unblockTries = 10
+	"mcim/card/model"
 )
 
 const pinBytes = 8
@@ -20,9 +15,10 @@ const pinBytes = 8
 // pin is a code and its state (TS 102 221, 9.5). The state of a PIN is one for
 // all logical channels.
 type pin struct {
-	ref      byte // key reference
-	index    int  // position in the counters
-	max      byte // tries after a success
+	model.PIN
+	app      *dir   // application whose own it is; nil: of the whole card
+	object   object // low bits of what the image calls it
+	index    int    // position in the counters
 	value    secret.Bytes
 	unblock  secret.Bytes // PUK; empty: none
 	verified bool         // until the next reset
@@ -31,37 +27,75 @@ type pin struct {
 
 // pinState is what outlives a reset.
 type pinState struct {
-	enabled  bool
+	mode     pinMode
 	tries    byte // left for the code
 	unblocks byte // left for the PUK
 }
 
+// pinMode says whether a rule that names the PIN asks for it.
+type pinMode byte
+
+const (
+	pinOff      pinMode = iota
+	pinOn               // enabled
+	pinReplaced         // disabled, and the universal PIN stands in for it (TS 102 221, 9.5.1)
+)
+
 // pinStateLen is the size of a pinState in the counters.
 const pinStateLen = 3
 
-func (s pinState) bytes() []byte {
-	b := []byte{0, s.tries, s.unblocks}
-	if s.enabled {
-		b[0] = 1
-	}
-	return b
-}
+func (s pinState) bytes() []byte { return []byte{byte(s.mode), s.tries, s.unblocks} }
 
-// pin finds a code by its key reference; nil where the card has none.
-func (c *Card) pin(ref byte) *pin {
+// pinOf finds the code that a key reference means in an application, nil outside of
+// any; nil where there is none.
+func (c *Card) pinOf(ref byte, app *dir) *pin {
 	for _, p := range c.pins {
-		if p.ref == ref {
+		if p.Ref == ref && (p.app == nil || p.app == app) {
 			return p
 		}
 	}
 	return nil
 }
 
-// isVerified tells whether a key reference in an access rule is satisfied: its
-// code has been verified, or need not be.
-func (c *Card) isVerified(ref byte) bool {
-	p := c.pin(ref)
-	return p != nil && (p.verified || !p.enabled)
+// isVerified tells whether a key reference in an access rule of the application is
+// satisfied: its code, or the one that stands in for it, has been verified or need not
+// be.
+func (c *Card) isVerified(ref byte, app *dir) bool {
+	p := c.pinOf(ref, app)
+	switch {
+	case p == nil:
+		return false
+	case p.mode == pinReplaced:
+		return c.isVerified(uicc.RefUniversalPIN, nil)
+	}
+	return p.verified || p.mode == pinOff
+}
+
+// replaced tells whether the universal PIN stands in for another one.
+func (c *Card) replaced() bool {
+	return slices.ContainsFunc(c.pins, func(p *pin) bool { return p.mode == pinReplaced })
+}
+
+// pinStatus is the PIN status template of a directory of the application, nil outside
+// of any: the codes of the card and those of the application. The usage qualifier of
+// the universal PIN tells whether it stands in for another (TS 102 221, 9.5.2).
+func (c *Card) pinStatus(app *dir) *uicc.PINStatus {
+	var refs []byte
+	for _, p := range c.pins {
+		if p.app == nil || p.app == app {
+			refs = append(refs, p.Ref)
+		}
+	}
+	s := uicc.NewPINStatus(refs, func(ref byte) bool { return c.pinOf(ref, app).mode == pinOn })
+	for i := range s.Keys {
+		if k := &s.Keys[i]; k.Ref == uicc.RefUniversalPIN {
+			k.HasUsage = true
+			if c.replaced() {
+				k.Usage = uicc.UsageVerify
+			}
+		}
+	}
+	return s
 }
 
 // setState stores a new state and then takes it over, together with more.
@@ -111,11 +145,11 @@ func counter(left byte) apdu.StatusWord {
 }
 
 // pinCommand checks what all PIN commands share and finds the code.
-func (c *Card) pinCommand(cmd *apdu.Command) (*pin, apdu.StatusWord) {
+func (c *Card) pinCommand(ch *channel, cmd *apdu.Command) (*pin, apdu.StatusWord) {
 	if cmd.P1 != 0 {
 		return nil, apdu.SWIncorrectP1P2
 	}
-	p := c.pin(cmd.P2)
+	p := c.pinOf(cmd.P2, ch.app)
 	if p == nil {
 		return nil, apdu.SWReferencedDataNotFound
 	}
@@ -124,18 +158,18 @@ func (c *Card) pinCommand(cmd *apdu.Command) (*pin, apdu.StatusWord) {
 
 // verifyPIN is VERIFY PIN (TS 102 221, 11.1.9); without data it tells the retry
 // counter, or 9000 where no PIN is needed (ISO/IEC 7816-4, 11.5.6).
-func (c *Card) verifyPIN(_ *channel, cmd *apdu.Command) apdu.StatusWord {
-	p, sw := c.pinCommand(cmd)
+func (c *Card) verifyPIN(ch *channel, cmd *apdu.Command) apdu.StatusWord {
+	p, sw := c.pinCommand(ch, cmd)
 	switch {
 	case p == nil:
 		return sw
-	case len(cmd.Data) == 0 && !p.enabled:
+	case len(cmd.Data) == 0 && p.mode != pinOn:
 		return apdu.SWOK
 	case len(cmd.Data) == 0:
 		return counter(p.tries)
 	case len(cmd.Data) != pinBytes:
 		return apdu.SWWrongLength
-	case !p.enabled:
+	case p.mode != pinOn:
 		return apdu.SWReferenceInvalidated
 	}
 	return c.verify(p, cmd.Data)
@@ -146,9 +180,12 @@ func (c *Card) verify(p *pin, code []byte) apdu.StatusWord {
 	if sw := c.spend(p, false, code); sw != apdu.SWOK {
 		return sw
 	}
-	s := p.pinState
-	s.tries = p.max
-	if sw := c.setState(p, s); sw != apdu.SWOK {
+	return c.setMode(p, p.mode)
+}
+
+// setMode gives the tries back after the right code, which is verified then.
+func (c *Card) setMode(p *pin, m pinMode) apdu.StatusWord {
+	if sw := c.setState(p, pinState{m, byte(p.Tries), p.unblocks}); sw != apdu.SWOK {
 		return sw
 	}
 	p.verified = true
@@ -156,18 +193,16 @@ func (c *Card) verify(p *pin, code []byte) apdu.StatusWord {
 }
 
 // changePIN is CHANGE PIN (TS 102 221, 11.1.10): old PIN, new PIN.
-func (c *Card) changePIN(_ *channel, cmd *apdu.Command) apdu.StatusWord {
-	p, sw := c.pinCommand(cmd)
+func (c *Card) changePIN(ch *channel, cmd *apdu.Command) apdu.StatusWord {
+	p, sw := c.pinCommand(ch, cmd)
 	switch {
 	case p == nil:
 		return sw
 	case len(cmd.Data) != 2*pinBytes:
 		return apdu.SWWrongLength
-	case p.unblock.Len() == 0: // ADM1: its code is the issuer's for good
-		return apdu.SWReferencedDataNotFound
-	case !p.enabled:
+	case p.mode != pinOn:
 		return apdu.SWReferenceInvalidated
-	case !validPIN(cmd.Data[pinBytes:]):
+	case p.PUKTries != 0 && !validPIN(cmd.Data[pinBytes:]): // an administrative code is any 8 bytes
 		return apdu.SWWrongData
 	}
 	if sw := c.spend(p, false, cmd.Data[:pinBytes]); sw != apdu.SWOK {
@@ -178,8 +213,8 @@ func (c *Card) changePIN(_ *channel, cmd *apdu.Command) apdu.StatusWord {
 
 // setPIN sets a new value and gives the tries of the PIN back, in one write.
 func (c *Card) setPIN(p *pin, unblocks byte, value []byte) apdu.StatusWord {
-	s := pinState{enabled: true, tries: p.max, unblocks: unblocks}
-	if sw := c.setState(p, s, change{objectPIN | object(p.ref), 0, value}); sw != apdu.SWOK {
+	s := pinState{pinOn, byte(p.Tries), unblocks}
+	if sw := c.setState(p, s, change{objectPIN | p.object, 0, value}); sw != apdu.SWOK {
 		return sw
 	}
 	p.value = secret.New(value)
@@ -187,49 +222,66 @@ func (c *Card) setPIN(p *pin, unblocks byte, value []byte) apdu.StatusWord {
 	return apdu.SWOK
 }
 
-// disablePIN is DISABLE PIN (TS 102 221, 11.1.11), without replacement by
-// another PIN: the card has no universal one.
-func (c *Card) disablePIN(_ *channel, cmd *apdu.Command) apdu.StatusWord {
-	return c.switchPIN(cmd, false)
+// p1Universal is P1 of DISABLE PIN with the universal PIN as replacement: 80 and the
+// key reference in the lower bits (TS 102 221, 11.1.11.2).
+const p1Universal = 0x80 | uicc.RefUniversalPIN
+
+// disablePIN is DISABLE PIN (TS 102 221, 11.1.11). The universal PIN can stand in for
+// PIN1.
+func (c *Card) disablePIN(ch *channel, cmd *apdu.Command) apdu.StatusWord {
+	if cmd.P1 != p1Universal {
+		return c.switchPIN(ch, cmd, pinOff)
+	}
+	cmd.P1 = 0
+	return c.switchPIN(ch, cmd, pinReplaced)
 }
 
 // enablePIN is ENABLE PIN (TS 102 221, 11.1.12).
-func (c *Card) enablePIN(_ *channel, cmd *apdu.Command) apdu.StatusWord {
-	return c.switchPIN(cmd, true)
+func (c *Card) enablePIN(ch *channel, cmd *apdu.Command) apdu.StatusWord {
+	return c.switchPIN(ch, cmd, pinOn)
 }
 
-func (c *Card) switchPIN(cmd *apdu.Command, enable bool) apdu.StatusWord {
-	p, sw := c.pinCommand(cmd)
+// canBe tells whether a code can be on, off or replaced. PIN2 and administrative codes
+// are always on; only PIN1 can be replaced, by the universal PIN of a card that has one.
+func (c *Card) canBe(p *pin, m pinMode) bool {
+	switch m {
+	case pinOn:
+		return true
+	case pinOff:
+		return p.Ref == uicc.RefPIN1 || p.Ref == uicc.RefUniversalPIN
+	case pinReplaced:
+		return p.Ref == uicc.RefPIN1 && c.pinOf(uicc.RefUniversalPIN, nil) != nil
+	}
+	return false
+}
+
+// switchPIN switches PIN1 or the universal PIN.
+func (c *Card) switchPIN(ch *channel, cmd *apdu.Command, to pinMode) apdu.StatusWord {
+	p, sw := c.pinCommand(ch, cmd)
 	switch {
 	case p == nil:
 		return sw
 	case len(cmd.Data) != pinBytes:
 		return apdu.SWWrongLength
-	case p.ref != uicc.RefPIN1:
+	case !c.canBe(p, pinOff), !c.canBe(p, to):
 		return apdu.SWReferencedDataNotFound
-	case p.enabled == enable:
+	case (p.mode == pinOn) == (to == pinOn):
 		return apdu.SWReferenceInvalidated
 	}
 	if sw := c.spend(p, false, cmd.Data); sw != apdu.SWOK {
 		return sw
 	}
-	s := p.pinState
-	s.tries, s.enabled = p.max, enable
-	if sw := c.setState(p, s); sw != apdu.SWOK {
-		return sw
-	}
-	p.verified = true
-	return apdu.SWOK
+	return c.setMode(p, to)
 }
 
 // unblockPIN is UNBLOCK PIN (TS 102 221, 11.1.13): PUK, new PIN. Without data it
 // tells the retry counter of the PUK.
-func (c *Card) unblockPIN(_ *channel, cmd *apdu.Command) apdu.StatusWord {
-	p, sw := c.pinCommand(cmd)
+func (c *Card) unblockPIN(ch *channel, cmd *apdu.Command) apdu.StatusWord {
+	p, sw := c.pinCommand(ch, cmd)
 	switch {
 	case p == nil:
 		return sw
-	case p.unblock.Len() == 0:
+	case p.PUKTries == 0:
 		return apdu.SWReferencedDataNotFound
 	case len(cmd.Data) == 0:
 		return counter(p.unblocks)
@@ -241,28 +293,7 @@ func (c *Card) unblockPIN(_ *channel, cmd *apdu.Command) apdu.StatusWord {
 	if sw := c.spend(p, true, cmd.Data[:pinBytes]); sw != apdu.SWOK {
 		return sw
 	}
-	return c.setPIN(p, unblockTries, cmd.Data[pinBytes:])
-}
-
-// verifyCHV is VERIFY CHV (TS 51.011, 9.2.9): it has no form that tells the counter.
-func (c *Card) verifyCHV(ch *channel, cmd *apdu.Command) apdu.StatusWord {
-	if len(cmd.Data) != pinBytes {
-		return apdu.SWWrongLength
-	}
-	return c.verifyPIN(ch, cmd)
-}
-
-// unblockCHV is UNBLOCK CHV (TS 51.011, 9.2.13), which names CHV1 by 00 and has no
-// form that tells the counter.
-func (c *Card) unblockCHV(ch *channel, cmd *apdu.Command) apdu.StatusWord {
-	switch {
-	case len(cmd.Data) != 2*pinBytes:
-		return apdu.SWWrongLength
-	case cmd.P2 != 0:
-		return apdu.SWReferencedDataNotFound // the card has no CHV2
-	}
-	cmd.P2 = uicc.RefPIN1
-	return c.unblockPIN(ch, cmd)
+	return c.setPIN(p, byte(p.PUKTries), cmd.Data[pinBytes:])
 }
 
 // validPIN reports whether b is 4 to 8 digits with FF behind (TS 102 221, 9.5.1).

@@ -34,6 +34,7 @@ type Profile struct {
 	AMF       [2]byte         // of the home operator; the card itself takes any
 	SQN       aka.SQN         // its SEQ has been seen by every IND
 	ADM1      secret.Bytes    // 8 bytes
+	Codes                     // those that not every card has
 	MNCLength int             // digits of the MNC in IMSI: 2, which 0 stands for too, or 3
 	Algorithm model.Algorithm // one of model.Algorithms; "" stands for "milenage"
 	Routing   string          // routing indicator, 1 to 4 digits; "" is "0"
@@ -72,6 +73,10 @@ type document struct {
 	K, OPc, TOPc, AMF, SQN, ADM1   *string
 	MNCLength                      *int64 `toml:"mnc_length"`
 	Algorithm, Routing             *string
+	PIN2, PUK2, Universal          *string
+	UniversalPUK                   *string `toml:"universal_puk"`
+	ADM2, ADM3, ADM4, ADM5, ADM6   *string
+	ADM7, ADM8, ADM9, ADM10        *string
 	Scheme                         *string `toml:"suci_scheme"`
 	KeyID                          *int64  `toml:"suci_key_id"`
 	PublicKey                      *string `toml:"suci_key"`
@@ -110,6 +115,11 @@ func ReadProfile(path string) (Profile, error) {
 //	routing    = "0"                           # optional: routing indicator of the SUCI
 //	suci_scheme = "profile_a"                  # optional: "null", "profile_a", "profile_b"
 //	suci_key_id = 27                           # with a profile only: the home network's key
+//	pin2 = "2345"                              # optional, and of a card that has it; as pin1
+//	puk2 = "23456789"                          # optional, as puk1
+//	universal = "3456"                         # universal PIN: optional, as pin1
+//	universal_puk = "34567890"                 # optional, as puk1
+//	adm2 = "0011223344556677"                  # optional, as adm1; to adm10
 //	suci_key = "5a8d38864820197c3394b92613b20b91633cbd897119273bf8e4a6f4eec0a650"
 //	auth_limit = 65536                         # optional: authentications the card ever answers
 //	sqn_delta = 268435456                      # optional: how far SEQ may jump ahead
@@ -202,6 +212,9 @@ func (d *document) profile() (Profile, error) {
 		return p, err
 	}
 	if err := d.limits(&p); err != nil {
+		return p, err
+	}
+	if err := d.codes(&p.Codes); err != nil {
 		return p, err
 	}
 	if d.MNCLength != nil {
@@ -343,7 +356,8 @@ func (p *Profile) key() model.Key {
 // check looks at the bounds of every value; the error is a *ProfileError.
 func (p *Profile) check() error {
 	bad := func(field, reason string) error { return &ProfileError{Field: field, Reason: reason} }
-	if _, err := model.CardByName(p.Model); err != nil {
+	l, err := model.CardByName(p.Model)
+	if err != nil {
 		return bad("model", "not known, want one of "+strings.Join(Models(), ", "))
 	}
 	if _, err := uicc.EncodeICCID(p.ICCID); err != nil {
@@ -359,6 +373,9 @@ func (p *Profile) check() error {
 		return bad("puk1", "want 8 digits")
 	}
 	if err := p.checkKeys(); err != nil {
+		return err
+	}
+	if err := p.checkCodes(l); err != nil {
 		return err
 	}
 	if p.SQN > aka.SQN(model.MaxSQN) {

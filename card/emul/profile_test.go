@@ -31,6 +31,16 @@ func profileFile(p Profile) string {
 	if p.Routing != "" {
 		keys += fmt.Sprintf("routing = %q\n", p.Routing)
 	}
+	for i, value := range []secret.Bytes{p.PIN2, p.PUK2, p.Universal, p.UniversalPUK} {
+		if value.Len() > 0 {
+			keys += fmt.Sprintf("%s = %q\n", []string{"pin2", "puk2", "universal", "universal_puk"}[i], value.Reveal())
+		}
+	}
+	for i, value := range p.ADMs {
+		if value.Len() > 0 {
+			keys += fmt.Sprintf("adm%d = \"%x\"\n", i+2, value.Reveal())
+		}
+	}
 	if p.SUCI.Scheme != 0 {
 		keys += fmt.Sprintf("suci_scheme = %q\nsuci_key_id = %d\n", schemeNames()[p.SUCI.Scheme], p.SUCI.ID)
 	}
@@ -113,6 +123,14 @@ func TestProfileErrors(t *testing.T) {
 		{"sqn", `"00"`, "12 hexadecimal digits"},
 		{"adm1", `"` + planted + `"`, "16 hexadecimal digits"},
 		{"adm1", `""`, "16 hexadecimal digits"},
+		{"pin2", `"12345x"`, "4 to 8 digits"},
+		{"pin2", `""`, "4 to 8 digits"},
+		{"puk2", `"12345"`, "8 digits"},
+		{"universal", `"123"`, "4 to 8 digits"},
+		{"universal_puk", `"12345"`, "8 digits"},
+		{"adm2", `"` + planted + `"`, "16 hexadecimal digits"},
+		{"adm7", `"` + planted[:16] + `"`, "no such code"},
+		{"adm11", `"` + planted[:16] + `"`, "unknown key"},
 		{"mnc_length", "4", "2 or 3"},
 		{"mnc_length", "0", "2 or 3"},
 		{"mnc_length", `"2"`, ""},
@@ -171,6 +189,8 @@ func TestNewChecks(t *testing.T) {
 	for name, change := range map[string]func(*Profile){
 		"k":          func(p *Profile) { p.K = secret.Bytes{} },
 		"adm1":       func(p *Profile) { p.ADM1 = secret.New(make([]byte, 9)) },
+		"adm2":       func(p *Profile) { p.ADMs[0] = secret.New(make([]byte, 9)) },
+		"pin2":       func(p *Profile) { p.Model, p.PIN2 = "usim-1", p.PIN1 },
 		"sqn":        func(p *Profile) { p.SQN = 1 << 48 },
 		"mnc_length": func(p *Profile) { p.MNCLength = 1 },
 		"model":      func(p *Profile) { p.Model = "" },

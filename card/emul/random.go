@@ -7,6 +7,7 @@ import (
 
 	"mcim/apdu/secret"
 	"mcim/apdu/uicc"
+	"mcim/card/model"
 )
 
 // Numbers of a test network (TS 23.003; PLMN 001-01 and the issuer prefix of
@@ -16,10 +17,10 @@ const (
 	testIssuer = "8999901"
 )
 
-// RandomProfile makes a profile of the model with an identity of the test PLMN
+// RandomProfile makes a profile of the card with that name, with an identity of the test PLMN
 // 001-01 and keys, PIN and codes that are new each time.
-func RandomProfile(model string) (Profile, error) {
-	p := Profile{Model: model, AMF: [2]byte{0x80, 0x00}, MNCLength: 2}
+func RandomProfile(name string) (Profile, error) {
+	p := Profile{Model: name, AMF: [2]byte{0x80, 0x00}, MNCLength: 2}
 	iccid := testIssuer + digits(11)
 	for check := range 10 {
 		if full := iccid + string(rune('0'+check)); uicc.LuhnOK(full) {
@@ -29,6 +30,20 @@ func RandomProfile(model string) (Profile, error) {
 	p.IMSI = testPLMN + digits(10)
 	p.PIN1, p.PUK1 = secret.New([]byte(digits(4))), secret.New([]byte(digits(8)))
 	p.K, p.OPc, p.ADM1 = random(16), random(16), random(8)
+	l, err := model.CardByName(name)
+	if err != nil {
+		return p, p.check()
+	}
+	for _, one := range l.PINs {
+		switch ref := one.Ref; {
+		case ref == uicc.RefPIN2:
+			p.PIN2, p.PUK2 = secret.New([]byte(digits(4))), secret.New([]byte(digits(8)))
+		case ref == uicc.RefUniversalPIN:
+			p.Universal, p.UniversalPUK = secret.New([]byte(digits(4))), secret.New([]byte(digits(8)))
+		case ref != uicc.RefPIN1 && ref != l.Family.ADM.Reference && admIndex(ref) > 0:
+			p.ADMs[admIndex(ref)-1] = random(8)
+		}
+	}
 	return p, p.check()
 }
 

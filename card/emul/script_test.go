@@ -38,6 +38,11 @@ func testProfile(t testing.TB) Profile {
 		Model: "usim", ICCID: testICCID, IMSI: testIMSI,
 		PIN1: secret.New([]byte("1234")), PUK1: secret.New([]byte("12345678")),
 		K: random(16), OPc: random(16), ADM1: random(8), AMF: [2]byte{0x80, 0}, SQN: sqn,
+		Codes: Codes{
+			PIN2: secret.New([]byte("2345")), PUK2: secret.New([]byte("23456789")),
+			Universal: secret.New([]byte("3456")), UniversalPUK: secret.New([]byte("34567890")),
+			ADMs: [9]secret.Bytes{secret.New([]byte("AD22AD22"))},
+		},
 	}
 }
 

@@ -193,18 +193,13 @@ func (c *Card) fcp(ch *channel) uicc.FCP {
 // name all three supply voltages: modems refuse a card that names 5 V only.
 func (c *Card) dirFCP(d *dir) uicc.FCP {
 	const clockStopAllVoltages = 0x71
-	var refs []byte
-	for _, p := range c.pins {
-		refs = append(refs, p.ref)
-	}
-	enabled := func(ref byte) bool { return c.pin(ref).enabled }
 	f := uicc.FCP{
 		Descriptor:  uicc.FileDescriptor{Type: uicc.Directory, Shareable: true},
 		FID:         d.fid,
 		AID:         d.aid,
 		Proprietary: []tlv.TLV{{Tag: uicc.TagUICCCharacteristics, Value: []byte{clockStopAllVoltages}}},
 		LifeCycle:   uicc.LifeCycleActivated,
-		PINs:        uicc.NewPINStatus(refs, enabled),
+		PINs:        c.pinStatus(d.app()),
 	}
 	d.arr.describe(&f)
 	return f

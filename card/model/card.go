@@ -21,6 +21,8 @@ type Card struct {
 	// EF.ARR (TS 102 221, 9.2.7 and 11.1.1.4.7.3).
 	ExpandedRules bool
 	Applications  []Application
+	PINs          []PIN
+	Channels      int // logical channels, the basic one included: 1 to 20
 	Files         []CardFile
 	// Texts are the TOML text and that of the card that it extends, if any:
 	// RestoreCard makes the same card of them in any later version.
@@ -33,17 +35,6 @@ type Application struct {
 	AID []byte // 5 to 16 bytes
 	FID uint16 // of its directory
 }
-
-// Who is who may read or update a file.
-type Who string
-
-// The conditions.
-const (
-	Anyone Who = "always"
-	PIN1   Who = "pin1"
-	ADM1   Who = "adm"
-	Nobody Who = "never"
-)
 
 // CardFile is an EF of a card.
 type CardFile struct {

@@ -19,6 +19,8 @@ type cardDocument struct {
 	Rules       string // "arr", which "" stands for too, or "expanded"
 	Without     []string
 	Application []applicationDocument
+	PIN         []pinDocument // pin1 and the family's ADM where it is missing
+	Channels    *int          // as many as the ATR tells where it is missing
 	Files       []fileDocument
 }
 
@@ -53,6 +55,12 @@ type fileDocument struct {
 //	title = "as usim, but without 5G"
 //	extends = "usim"                     # all of it but for what follows
 //	without = ["ADF.USIM/DF.5GS/EF.UAC_AIC"]
+//	channels = 20                        # logical channels; 4 where it is missing
+//	pin = [                              # pin1 and adm1 where it is missing
+//	  { ref = "pin1", tries = 3, puk_tries = 10 },
+//	  { ref = "pin2", dir = "ADF.USIM" }, # of an application: the USIM where it is missing
+//	  { ref = "adm1" },
+//	]
 //	files = [                            # each on a line of its own
 //	  { path = "ADF.USIM/EF.SPN", size = 17, read = "always", update = "adm", value = { ... } },
 //	]
@@ -107,8 +115,12 @@ func parseCard(name string, data []byte, bases []*Card) (*Card, error) {
 		return nil, bad("rules", `rules: want "arr" or "expanded"`)
 	}
 	c.ExpandedRules = d.Rules == "expanded"
-	if err := d.begin(c, bases); err != nil {
-		return nil, bad(err.key, err.reason)
+	for _, step := range []func(*Card) *mistake{
+		func(c *Card) *mistake { return d.begin(c, bases) }, d.setPINs, d.setChannels,
+	} {
+		if m := step(c); m != nil {
+			return nil, &FileError{name, lineOf(data, *m), m.reason}
+		}
 	}
 	for i := range d.Files {
 		f := &d.Files[i]
@@ -133,6 +145,7 @@ func (d *cardDocument) begin(c *Card, bases []*Card) *mistake {
 			return &mistake{"extends", 0, d.Extends + " extends another card itself"}
 		}
 		c.Family, c.Applications, c.Files = base.Family, base.Applications, slices.Clone(base.Files)
+		c.PINs, c.Channels = base.PINs, base.Channels
 		c.Texts = append(c.Texts, base.Texts...)
 	}
 	for _, path := range d.Without {
@@ -166,6 +179,26 @@ func (d *cardDocument) begin(c *Card, bases []*Card) *mistake {
 	return nil
 }
 
+// Bounds of the number of channels (TS 102 221, 10.1.1), and what a card has that does
+// not tell it.
+const (
+	maxChannels     = 20
+	defaultChannels = 4
+)
+
+// setChannels takes the number of logical channels.
+func (d *cardDocument) setChannels(c *Card) *mistake {
+	if d.Channels != nil {
+		c.Channels = *d.Channels
+	} else if c.Channels == 0 {
+		c.Channels = defaultChannels
+	}
+	if c.Channels < 1 || c.Channels > maxChannels {
+		return &mistake{"channels", 0, fmt.Sprintf("channels: want 1 to %d, the basic one included", maxChannels)}
+	}
+	return nil
+}
+
 // lineWith finds the line with the path in quotes; 0 where there is none.
 func lineWith(data []byte, path string) int {
 	for i, line := range strings.Split(string(data), "\n") {
@@ -183,6 +216,9 @@ func (c *Card) add(d *fileDocument) error {
 		return err
 	}
 	if f.Same == "" {
+		if err := c.checkWho(&f); err != nil {
+			return err
+		}
 		if err := d.setContent(&f); err != nil {
 			return err
 		}
@@ -244,11 +280,6 @@ func (d *fileDocument) check(f *CardFile) error {
 	case f.SFI > maxSFI:
 		return fmt.Errorf("sfi %d, want 1 to %d", f.SFI, maxSFI)
 	}
-	for _, who := range []Who{f.Read, f.Update} {
-		if who != Anyone && who != PIN1 && who != ADM1 && who != Nobody {
-			return fmt.Errorf("read and update %q, want %s, %s, %s or %s", who, Anyone, PIN1, ADM1, Nobody)
-		}
-	}
 	return d.checkSizes(f)
 }
 
@@ -300,6 +331,9 @@ func (d *fileDocument) setContent(f *CardFile) error {
 func (c *Card) complete() error {
 	if len(c.Applications) == 0 || c.Applications[0].Dir != ef.DirUSIM || !bytes.HasPrefix(c.Applications[0].AID, c.Family.AID) {
 		return fmt.Errorf("the first application must be %s, with an AID as its family has it", ef.DirUSIM)
+	}
+	if err := c.checkPINs(); err != nil {
+		return err
 	}
 	seen := map[ef.Dir]map[uint16]bool{}
 	for _, f := range c.Files {

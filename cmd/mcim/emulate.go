@@ -29,7 +29,8 @@ of "` + strings.Join(emul.Models(), `", "`) + `"; iccid, imsi, pin1 and puk1 are
 sqn and adm1 hexadecimal without spaces. Optional are mnc_length (a number), algorithm ("milenage";
 "tuak" has topc of 32 bytes in the place of opc, "xor" has neither), routing (digits of the routing
 indicator), and suci_scheme ("null", "profile_a", "profile_b") with suci_key_id (a number) and
-suci_key (the home network's public key).
+suci_key (the home network's public key). Codes that a model has besides: pin2 and universal, as
+pin1 where they are left out; puk2 and universal_puk, as puk1; adm2 to adm10, as adm1.
 
 Examples:
   mcim emulate --private --profile card.toml --image card.img

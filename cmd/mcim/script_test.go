@@ -113,13 +113,15 @@ func setUpScript(env *testscript.Env) error {
 	return nil
 }
 
-// profileTOML is a profile with random keys, PIN1 1234 and PUK1 12345678.
+// profileTOML is a profile with random keys, PIN1 1234 and PUK1 12345678, and other
+// codes of the card that differ from those.
 func profileTOML(iccid string) string {
 	p, err := emul.RandomProfile("usim")
 	if err != nil {
 		panic(err)
 	}
 	return fmt.Sprintf("model = \"usim\"\niccid = %q\nimsi = \"001010123456789\"\npin1 = \"1234\"\npuk1 = \"12345678\"\n"+
+		"pin2 = \"2345\"\npuk2 = \"23456789\"\nuniversal = \"3456\"\nuniversal_puk = \"34567890\"\nadm2 = \"6164322d74657874\"\n"+
 		"k = \"%x\"\nopc = \"%x\"\namf = \"8000\"\nsqn = \"000000000000\"\nadm1 = \"%x\"\n",
 		iccid, p.K.Reveal(), p.OPc.Reveal(), p.ADM1.Reveal())
 }
