@@ -49,16 +49,18 @@ func (p *Profile) checkCodes(l *model.Card) error {
 		return slices.ContainsFunc(l.PINs, func(q model.PIN) bool { return q.Ref == ref })
 	}
 	for _, f := range []struct {
-		field string
-		who   model.Who
-		value secret.Bytes
-		puk   bool
+		field    string
+		who      model.Who
+		value    secret.Bytes
+		optional bool
+		puk      bool
 	}{
-		{"pin2", model.PIN2, p.PIN2, false}, {"puk2", model.PIN2, p.PUK2, true},
-		{"universal", model.Universal, p.Universal, false}, {"universal_puk", model.Universal, p.UniversalPUK, true},
+		{"pin1", model.PIN1, p.PIN1, false, false}, {"puk1", model.PIN1, p.PUK1, false, true},
+		{"pin2", model.PIN2, p.PIN2, true, false}, {"puk2", model.PIN2, p.PUK2, true, true},
+		{"universal", model.Universal, p.Universal, true, false}, {"universal_puk", model.Universal, p.UniversalPUK, true, true},
 	} {
 		switch _, err := uicc.PadPIN(string(f.value.Reveal())); {
-		case f.value.Len() == 0:
+		case f.optional && f.value.Len() == 0:
 		case f.puk && (err != nil || f.value.Len() != pinBytes):
 			return &ProfileError{Field: f.field, Reason: "want 8 digits"}
 		case err != nil:

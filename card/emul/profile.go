@@ -366,12 +366,6 @@ func (p *Profile) check() error {
 	if _, err := usim.IMSI(p.IMSI).Encode(); err != nil {
 		return bad("imsi", "want 6 to 15 digits")
 	}
-	if _, err := uicc.PadPIN(string(p.PIN1.Reveal())); err != nil {
-		return bad("pin1", "want 4 to 8 digits")
-	}
-	if _, err := uicc.PadPIN(string(p.PUK1.Reveal())); err != nil || p.PUK1.Len() != pinBytes {
-		return bad("puk1", "want 8 digits")
-	}
 	if err := p.checkKeys(); err != nil {
 		return err
 	}
