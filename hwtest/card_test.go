@@ -1,6 +1,7 @@
 package hwtest
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -76,6 +77,17 @@ func (h *holder) use(do func(s *card.Session, g *card.Guard)) {
 	}
 }
 
+// networkFiles are those in which a network leaves keys and areas, and which a USIM
+// need not have.
+func networkFiles() (list []card.File) {
+	for _, path := range [][]uint16{
+		{usim.EFEPSNSC}, {0x5F3B, 0x4F20}, {0x5F3B, 0x4F52}, {0x5FC0, 0x4F01}, {0x5FC0, 0x4F02}, {0x5FC0, 0x4F03}, {0x5FC0, 0x4F04}, {0x5FC0, 0x4F05},
+	} {
+		list = append(list, card.InApp(usim.AIDPrefix(), path...))
+	}
+	return list
+}
+
 // files are those that P8c.8 writes and that can be read, but for the SQN file.
 func (h *holder) files() map[uint16]string {
 	h.t.Helper()
@@ -87,6 +99,17 @@ func (h *holder) files() map[uint16]string {
 				h.t.Fatal(err)
 			}
 			all[fid] = hex.EncodeToString(data)
+		}
+		for _, f := range networkFiles() {
+			parts, err := s.ReadRecords(context.Background(), f)
+			if errors.Is(err, card.ErrFileKind) {
+				parts = make([][]byte, 1)
+				parts[0], err = s.ReadFile(context.Background(), f)
+			}
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			all[f.Path[len(f.Path)-1]] = hex.EncodeToString(bytes.Join(parts, nil))
 		}
 	})
 	return all
@@ -134,13 +157,24 @@ func (h *holder) tries(ref byte) (n int) {
 func (h *holder) attached(seq uint64) {
 	h.t.Helper()
 	ctx := context.Background()
-	h.use(func(_ *card.Session, g *card.Guard) {
+	h.use(func(s *card.Session, g *card.Guard) {
 		for fid, data := range map[uint16]string{
 			usim.EFLOCI: "11223344" + "00f110" + "0102" + "00" + "00", usim.EFFPLMN: "00f12032f45105f333ffffff",
 			usim.EFKeys: "05" + strings.Repeat("a7", 16) + strings.Repeat("5c", 16),
 		} {
 			raw, _ := hex.DecodeString(data)
 			if err := g.UpdateBinary(ctx, card.InApp(usim.AIDPrefix(), fid), 0, raw); err != nil {
+				h.t.Fatal(err)
+			}
+		}
+		for _, f := range networkFiles() {
+			fcp, err := s.Select(ctx, f)
+			if n := int(fcp.Descriptor.RecordLength); err == nil && n > 0 {
+				err = g.UpdateRecord(ctx, f, 1, bytes.Repeat([]byte{0x5A}, n))
+			} else if err == nil {
+				err = g.UpdateBinary(ctx, f, 0, []byte{0x5A, 0x5B})
+			}
+			if err != nil {
 				h.t.Fatal(err)
 			}
 		}
@@ -455,10 +489,13 @@ func TestKilledBeforeWrite(t *testing.T) {
 	}
 }
 
-// TestLeaveCard: a lab is removed without its card if that is said.
+// TestLeaveCard: a lab is removed without its card if that is said. The card then has
+// its new subscription, and nothing that networks left for the old one.
 func TestLeaveCard(t *testing.T) {
 	t.Parallel()
 	ctx, h := context.Background(), newHolder(t)
+	fresh := h.files()
+	h.attached(70)
 	c, before := h.lab(nil), h.files()
 	c.Dir = filepath.Join(t.TempDir(), "lab")
 	if result, err := (&Runner{Lab: c}).Run(ctx); err != nil || result.Verdict != report.Pass {
@@ -467,8 +504,14 @@ func TestLeaveCard(t *testing.T) {
 	if back, err := world.Remove(ctx, world.Config{Dir: c.Dir, LeaveCard: true}); err != nil || back.Card || len(back.TPM) < 12 {
 		t.Fatalf("%+v, %v", back, err)
 	}
-	if now := h.files(); now[usim.EFIMSI] == before[usim.EFIMSI] {
+	now := h.files()
+	if now[usim.EFIMSI] == before[usim.EFIMSI] {
 		t.Error("the card has its IMSI of before")
+	}
+	for fid, data := range fresh {
+		if fid != usim.EFIMSI && now[fid] != data {
+			t.Errorf("%04X has %s, a card that was never attached has %s", fid, now[fid], data)
+		}
 	}
 }
 

@@ -443,6 +443,7 @@ func TestDefaults(t *testing.T) {
 		{"ADF.USIM/EF.EPSLOCI", usim.DefaultEPSLOCI(), &EPSLOCI{TAI: area, Status: "not_updated"}},
 		{"ADF.USIM/EF.FPLMN", usim.Unused(12), &Networks{PLMNs: []PLMN{}}},
 		{"ADF.USIM/EF.EPSNSC", usim.Unused(54), nil},
+		{"ADF.USIM/DF.5GS/EF.5GS3GPPLOCI", usim.Default5GSLOCI(), &LOCI5GS{TAI: Area{PLMN: "none", Code: Hex{0xFF, 0xFF, 0xFE}}, Status: "not_updated"}},
 	} {
 		v, err := byPath(t, tt.path).Decode(tt.raw)
 		if err != nil || !reflect.DeepEqual(v, tt.want) {

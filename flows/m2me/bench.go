@@ -1,6 +1,7 @@
 package m2me
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -66,11 +67,13 @@ func ProveCard(ctx context.Context, c card.Card, keys CardKeys, told Content) (C
 	}
 	told.SQN, told.Left = max(told.SQN, seen), map[uint16]secret.Bytes{}
 	for _, f := range leftBehind() {
-		data, err := u.session.ReadFile(ctx, card.InApp(usim.AIDPrefix(), f.fid))
+		parts, err := u.parts(ctx, f)
 		if err != nil {
 			return told, err
 		}
-		told.Left[f.fid] = secret.New(data)
+		if len(parts) > 0 {
+			told.Left[f.FID] = secret.New(bytes.Join(parts, nil))
+		}
 	}
 	return told, nil
 }

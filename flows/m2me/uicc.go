@@ -1,11 +1,14 @@
 package m2me
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 
+	"mcim/apdu"
+	"mcim/apdu/ef"
 	"mcim/apdu/secret"
 	"mcim/apdu/uicc"
 	"mcim/apdu/usim"
@@ -174,39 +177,64 @@ func (u *inUICC) writes(sub Content) ([]write, error) {
 		u.file("EF.IMSI", usim.EFIMSI, imsi),
 	}
 	for _, f := range leftBehind() {
-		data, told := sub.Left[f.fid]
-		switch {
-		case told:
-			list = append(list, u.file(f.name, f.fid, data.Reveal()))
-		case f.cleared == nil:
-			list = append(list, u.unused(f.name, f.fid))
-		default:
-			list = append(list, u.file(f.name, f.fid, f.cleared()))
-		}
+		list = append(list, u.cleared(f, sub.Left[f.FID]))
 	}
 	return list, nil
 }
 
-// left is a file in which a network leaves something.
+// left is a file of the USIM in which a network leaves something.
 type left struct {
-	name string
-	fid  uint16
+	ef.File
 	// cleared is what a USIM that was never attached has there; nil for FF, as long
 	// as the file is.
 	cleared func() []byte
+	// optional is a file that a USIM need not have. It is written only where it holds
+	// something.
+	optional bool
 }
 
-// leftBehind is the LOCI family, the keys of the networks, and those that have
-// refused the card.
-func leftBehind() []left {
-	return []left{
-		{"EF.LOCI", usim.EFLOCI, usim.DefaultLOCI},
-		{"EF.PSLOCI", usim.EFPSLOCI, usim.DefaultPSLOCI},
-		{"EF.EPSLOCI", usim.EFEPSLOCI, usim.DefaultEPSLOCI},
-		{"EF.Keys", usim.EFKeys, usim.DefaultKeys},
-		{"EF.KeysPS", usim.EFKeysPS, usim.DefaultKeys},
-		{"EF.FPLMN", usim.EFFPLMN, nil},
+// file says where it is.
+func (f left) file() card.File {
+	return card.InApp(usim.AIDPrefix(), append(f.Dir.FIDs()[1:], f.FID)...)
+}
+
+// content is what the file, or a record of it, is cleared to.
+func (f left) content(size int) []byte {
+	if f.cleared == nil {
+		return usim.Unused(size)
 	}
+	return f.cleared()
+}
+
+// leftBehind is the LOCI family, the networks that have refused the card, and the
+// keys of the networks: CK and IK, and those of GSM, EPS and 5GS that come from them.
+// No two of them have the same file identifier.
+func leftBehind() []left {
+	var list []left
+	for _, f := range []struct {
+		path     string
+		cleared  func() []byte
+		optional bool
+	}{
+		{"ADF.USIM/EF.LOCI", usim.DefaultLOCI, false},
+		{"ADF.USIM/EF.PSLOCI", usim.DefaultPSLOCI, false},
+		{"ADF.USIM/EF.EPSLOCI", usim.DefaultEPSLOCI, false},
+		{"ADF.USIM/EF.Keys", usim.DefaultKeys, false},
+		{"ADF.USIM/EF.KeysPS", usim.DefaultKeys, false},
+		{"ADF.USIM/EF.FPLMN", nil, false},
+		{"ADF.USIM/EF.EPSNSC", nil, true},
+		{"ADF.USIM/DF.GSM-ACCESS/EF.Kc", usim.DefaultKc, true},
+		{"ADF.USIM/DF.GSM-ACCESS/EF.KcGPRS", usim.DefaultKc, true},
+		{"ADF.USIM/DF.5GS/EF.5GS3GPPLOCI", usim.Default5GSLOCI, true},
+		{"ADF.USIM/DF.5GS/EF.5GSN3GPPLOCI", usim.Default5GSLOCI, true},
+		{"ADF.USIM/DF.5GS/EF.5GS3GPPNSC", nil, true},
+		{"ADF.USIM/DF.5GS/EF.5GSN3GPPNSC", nil, true},
+		{"ADF.USIM/DF.5GS/EF.5GAUTHKEYS", nil, true},
+	} {
+		file, _ := ef.ByPath(f.path) // a test looks that all are there
+		list = append(list, left{file, f.cleared, f.optional})
+	}
+	return list
 }
 
 func (u *inUICC) file(name string, fid uint16, data []byte) write {
@@ -215,14 +243,84 @@ func (u *inUICC) file(name string, fid uint16, data []byte) write {
 	}}
 }
 
-// unused fills a file, as long as the card has it, with FF.
-func (u *inUICC) unused(name string, fid uint16) write {
-	return write{name, func(ctx context.Context) error {
-		file := card.InApp(usim.AIDPrefix(), fid)
-		fcp, err := u.session.Select(ctx, file)
+// cleared writes told into the file, or where there is none of it what a USIM has
+// there that was never attached.
+func (u *inUICC) cleared(f left, told secret.Bytes) write {
+	return write{f.Name, func(ctx context.Context) error {
+		switch {
+		case f.optional:
+			return u.clearParts(ctx, f, told)
+		case told.Len() > 0:
+			return u.guard.UpdateBinary(ctx, f.file(), 0, told.Reveal())
+		case f.cleared != nil:
+			return u.guard.UpdateBinary(ctx, f.file(), 0, f.cleared())
+		}
+		fcp, err := u.session.Select(ctx, f.file())
 		if err != nil {
 			return err
 		}
-		return u.guard.UpdateBinary(ctx, file, 0, usim.Unused(fcp.Size.N))
+		return u.guard.UpdateBinary(ctx, f.file(), 0, usim.Unused(fcp.Size.N))
 	}}
+}
+
+// clearParts is cleared for a file that may not be there: it writes the parts that
+// are other than they should be.
+func (u *inUICC) clearParts(ctx context.Context, f left, told secret.Bytes) error {
+	parts, err := u.parts(ctx, f)
+	if err != nil {
+		return err
+	}
+	at := 0
+	for i, has := range parts {
+		want := f.content(len(has))
+		if told.Len() >= at+len(has) {
+			want = told.Reveal()[at : at+len(has)]
+		}
+		at += len(has)
+		switch {
+		case bytes.Equal(has, want):
+		case f.Structure == ef.LinearFixed:
+			err = u.guard.UpdateRecord(ctx, f.file(), i+1, want)
+		default:
+			err = u.guard.UpdateBinary(ctx, f.file(), 0, want)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parts reads the records of a file, or all of it as one; none where the file is not
+// on the card. A dry run has no PIN to read with, and takes every part as filled.
+func (u *inUICC) parts(ctx context.Context, f left) ([][]byte, error) {
+	var parts [][]byte
+	var err error
+	switch {
+	case u.dryRun:
+		var fcp uicc.FCP
+		if fcp, err = u.session.Select(ctx, f.file()); err == nil {
+			parts = filledParts(fcp)
+		}
+	case f.Structure == ef.LinearFixed:
+		parts, err = u.session.ReadRecords(ctx, f.file())
+	default:
+		var all []byte
+		all, err = u.session.ReadFile(ctx, f.file())
+		parts = [][]byte{all}
+	}
+	if errors.Is(err, apdu.ErrNotFound) {
+		return nil, nil
+	}
+	return parts, err
+}
+
+func filledParts(fcp uicc.FCP) (parts [][]byte) {
+	if fcp.Descriptor.Records == 0 {
+		return [][]byte{make([]byte, fcp.Size.N)}
+	}
+	for range fcp.Descriptor.Records {
+		parts = append(parts, make([]byte, fcp.Descriptor.RecordLength))
+	}
+	return parts
 }
