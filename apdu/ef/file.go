@@ -127,7 +127,10 @@ func (f File) DecodeClear(b []byte) (any, error) { return f.decode(b, true) }
 // type that belongs to it. Errors wrap ErrContent; a file of another type is one, and
 // a content that is all FF and so not in use.
 func As[T any](dir Dir, fid uint16, b []byte) (*T, error) {
-	f, _ := Find(dir, fid)
+	f, ok := Find(dir, fid)
+	if !ok {
+		return nil, fmt.Errorf("%s/%04X: %w: no file of the table", dir, fid, ErrContent)
+	}
 	v, err := f.Decode(b)
 	if err != nil {
 		return nil, err

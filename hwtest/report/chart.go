@@ -94,6 +94,7 @@ func (c *Chart) Negative(n Negative) {
 		status = string(n.Verdict)
 	}
 	prefix := "  proof  "
+	c.endLine() // of a step that was cut
 	c.fill(prefix, n.Name)
 	c.status(status)
 }

@@ -36,6 +36,8 @@ func play(c *Chart) {
 	step("P7.2", "m2me/12345678", "vno", "not shown")(errors.New("not shown"))
 	c.Negative(Negative{Name: "the old K gets no service", Verdict: Pass})
 	c.Negative(Negative{Name: "another", Verdict: Fail})
+	_ = step("P8c.8", "ro", "m2me/12345678", "cut")
+	c.Negative(Negative{Name: "a proof of it", Verdict: NotRun})
 }
 
 func TestChart(t *testing.T) {
@@ -56,6 +58,8 @@ P4  registration
     refused, for a reason that is told in full
   proof  the old K gets no service ......................................................... refused
   proof  another .............................................................................. fail
+  P8c.8  ro -> m2me             cut
+  proof  a proof of it ..................................................................... not run
 `
 	if got := b.String(); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
