@@ -5,24 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"time"
 
 	"mcim/card"
-	"mcim/card/proc"
 	"mcim/card/vpcd"
 )
 
 // ErrNotSeen says that pcscd did not power the card up in its virtual reader.
 var ErrNotSeen = errors.New("the virtual reader does not see the card")
 
-const (
-	// powerUp is how long pcscd may take to power a card up.
-	powerUp = 10 * time.Second
-	// longTemp is how long the name of the folder for temporary files may be: a
-	// socket lies below it, whose path has 107 bytes at most.
-	longTemp = 70
-)
+// powerUp is how long pcscd may take to power a card up.
+const powerUp = 10 * time.Second
 
 // Played is a card in a virtual reader.
 type Played struct {
@@ -31,65 +24,12 @@ type Played struct {
 	// Reader is the name of the reader; empty where pcscd is not ours.
 	Reader string
 
-	pcscd     *vpcd.PCSCD
-	temporary *proc.Temp // folder to remove at the end; nil for the caller's
-	link      *vpcd.Link
-	stop      context.CancelFunc
-	done      chan struct{} // closed when the card has left the reader
-	err       error         // why; set before done is closed
-}
-
-// PlayPrivate starts a pcscd of its own in dir and puts c into its reader. It
-// returns when the reader has powered the card up. An empty dir is a folder in
-// the system's place for temporary files, short enough for a socket, which is
-// gone after Close. It does not close c. Errors are those of vpcd.StartPCSCD and
-// of Play.
-func PlayPrivate(ctx context.Context, dir string, c card.Card) (*Played, error) {
-	var temporary *proc.Temp
-	if dir == "" {
-		var err error
-		if temporary, err = proc.NewTemp(shortTemp(), "pcscd"); err != nil {
-			return nil, err
-		}
-		dir = temporary.Dir
-	}
-	p, err := playPrivate(ctx, dir, c)
-	if err != nil {
-		return nil, errors.Join(err, remove(temporary))
-	}
-	p.temporary = temporary
-	return p, nil
-}
-
-func playPrivate(ctx context.Context, dir string, c card.Card) (*Played, error) {
-	pcscd, err := vpcd.StartPCSCD(ctx, vpcd.Config{Dir: dir})
-	if err != nil {
-		return nil, err
-	}
-	p, err := Play(ctx, pcscd.Addrs[0], c)
-	if err != nil {
-		if ctx.Err() == nil {
-			err = cause(pcscd, err)
-		}
-		pcscd.Stop()
-		return nil, err
-	}
-	p.pcscd, p.Socket, p.Reader = pcscd, pcscd.Socket, pcscd.Readers[0]
-	return p, nil
-}
-
-func shortTemp() string {
-	if dir := os.TempDir(); len(dir) <= longTemp {
-		return dir
-	}
-	return "/tmp"
-}
-
-func remove(t *proc.Temp) error {
-	if t == nil {
-		return nil
-	}
-	return t.Remove()
+	pcscd *vpcd.PCSCD
+	rack  *Rack // that ends with this card; nil where others are in it
+	link  *vpcd.Link
+	stop  context.CancelFunc
+	done  chan struct{} // closed when the card has left the reader
+	err   error         // why; set before done is closed
 }
 
 // Play puts c into the virtual reader at addr ("HOST:PORT"), which another pcscd
@@ -199,13 +139,12 @@ func (p *Played) Wait(ctx context.Context) error {
 	}
 }
 
-// Close takes the card out of the reader, and ends pcscd if it is ours. It is
-// safe to call twice.
+// Close takes the card out of the reader, and ends a pcscd that PlayPrivate started
+// for it. It is safe to call twice.
 func (p *Played) Close() {
 	p.stop()
 	<-p.done
-	if p.pcscd != nil {
-		p.pcscd.Stop()
+	if p.rack != nil {
+		p.rack.end()
 	}
-	_ = remove(p.temporary) // what cannot be removed is in a place that is cleaned up anyway
 }

@@ -21,12 +21,7 @@ const (
 // 001-01 and keys, PIN and codes that are new each time.
 func RandomProfile(name string) (Profile, error) {
 	p := Profile{Model: name, AMF: [2]byte{0x80, 0x00}, MNCLength: 2}
-	iccid := testIssuer + digits(11)
-	for check := range 10 {
-		if full := iccid + string(rune('0'+check)); uicc.LuhnOK(full) {
-			p.ICCID = full
-		}
-	}
+	p.ICCID = withCheckDigit(testIssuer + digits(11))
 	p.IMSI = testPLMN + digits(10)
 	p.PIN1, p.PUK1 = secret.New([]byte(digits(4))), secret.New([]byte(digits(8)))
 	p.K, p.OPc, p.ADM1 = random(16), random(16), random(8)
@@ -45,6 +40,16 @@ func RandomProfile(name string) (Profile, error) {
 		}
 	}
 	return p, p.check()
+}
+
+// withCheckDigit ends the digits of an ICCID with the check digit (ITU-T E.118, 4.1).
+func withCheckDigit(digits string) string {
+	for check := '0'; check < '9'; check++ {
+		if full := digits + string(check); uicc.LuhnOK(full) {
+			return full
+		}
+	}
+	return digits + "9"
 }
 
 func digits(n int) string {

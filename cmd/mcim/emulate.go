@@ -2,24 +2,29 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
-	"os"
 	"strconv"
 	"strings"
+	"time"
 
+	"mcim/card"
 	"mcim/card/device"
 	"mcim/card/emul"
+	"mcim/card/proc"
+	"mcim/card/vpcd"
 )
 
 type emulateCmd struct {
-	Profile string `help:"Profile of the card: TOML with model, iccid, imsi, pin1, puk1, k, opc, amf, sqn, adm1." placeholder:"FILE"`
-	Image   string `help:"File that keeps the card's state; an existing one wins over the profile. Without it the state ends with the command." placeholder:"FILE"`
-	VPCD    string `name:"vpcd" help:"Put the card into the virtual reader that listens there." placeholder:"HOST:PORT" xor:"where" required:""`
-	Private bool   `help:"Start a pcscd of its own and print PCSCLITE_CSOCK_NAME=... for PC/SC programs." xor:"where" required:""`
+	Profile  string `help:"Profile of the card: TOML with model, iccid, imsi, pin1, puk1, k, opc, amf, sqn, adm1." placeholder:"FILE"`
+	Image    string `help:"File that keeps the card's state; an existing one wins over the profile. Without it the state ends with the command." placeholder:"FILE"`
+	Count    int    `help:"Play so many cards, up to 16, each in a reader of its own: ICCID and IMSI are counted up, the keys are new." default:"1" placeholder:"N"`
+	Profiles string `help:"Folder for the profile of each card, with its keys: card-01.toml and so on. Those that are there are used." placeholder:"DIR"`
+	VPCD     string `name:"vpcd" help:"Put the card into the virtual reader that listens there." placeholder:"HOST:PORT" xor:"where" required:""`
+	Private  bool   `help:"Start a pcscd of its own and print PCSCLITE_CSOCK_NAME=... for PC/SC programs." xor:"where" required:""`
 }
 
 // Help is the long help text.
@@ -35,17 +40,32 @@ pin1 where they are left out; puk2 and universal_puk, as puk1; adm2 to adm10, as
 Examples:
   mcim emulate --private --profile card.toml --image card.img
   mcim emulate --private --image card.img
+  mcim emulate --private --count 16 --profile card.toml --profiles cards --image cards/card.img
   mcim emulate --vpcd localhost:35963 --profile card.toml
 
 With the line that --private prints, any PC/SC program reaches the card, from another terminal:
 PCSCLITE_CSOCK_NAME=/tmp/mcim-run-pcscd-1/pcscd.comm mcim card info
 
+With --count the first card is that of the profile, and the others are made after it, with the same
+PINs and with K, OPc and ADM1 of their own; only --profiles keeps those for you. The readers stand
+in the order of the cards, and --image card.img stands for card-01.img, card-02.img and so on. One
+pcscd has 16 readers at most: for more cards start the command again.
+
 Note: the driver of the virtual reader listens on all addresses of the machine.`
 }
 
-// Validate checks the address before anything is opened.
+// Validate checks the flags before anything is opened.
 func (c *emulateCmd) Validate() error {
-	if c.VPCD == "" {
+	switch {
+	case c.Count < 1:
+		return fmt.Errorf("--count %d: want 1 to %d", c.Count, vpcd.MaxSlots)
+	case c.Count > vpcd.MaxSlots:
+		return fmt.Errorf("--count %d: one pcscd has %d readers at most; start mcim emulate --private once more for the others", c.Count, vpcd.MaxSlots)
+	case c.Count > 1 && !c.Private:
+		return fmt.Errorf("--count %d needs --private: --vpcd names one reader, start mcim emulate once for each", c.Count)
+	case c.Profiles != "" && c.Profile == "":
+		return errors.New("--profiles keeps what is made after a profile: give --profile FILE too")
+	case c.VPCD == "":
 		return nil
 	}
 	_, port, err := net.SplitHostPort(c.VPCD)
@@ -55,74 +75,107 @@ func (c *emulateCmd) Validate() error {
 	return nil
 }
 
-// playing is the output once the card is in the reader.
+// playing is the output once the cards are in their readers.
 type playing struct {
-	Socket string `json:"PCSCLITE_CSOCK_NAME,omitempty"` // of a private pcscd
-	Reader string `json:"reader,omitempty"`              // in a private pcscd
-	VPCD   string `json:"vpcd,omitempty"`                // address of the reader of another
+	Socket string        `json:"PCSCLITE_CSOCK_NAME,omitempty"` // of a private pcscd
+	Reader string        `json:"reader,omitempty"`              // in a private pcscd, of the first card
+	VPCD   string        `json:"vpcd,omitempty"`                // address of the reader of another
+	Cards  []playingCard `json:"cards"`                         // in the order of the readers
 }
 
-// Run plays the card.
+// playingCard is one of the cards.
+type playingCard struct {
+	Reader  string `json:"reader,omitempty"`
+	ICCID   string `json:"iccid,omitempty"`
+	IMSI    string `json:"imsi,omitempty"`    // where a profile tells it
+	Image   string `json:"image,omitempty"`   // file
+	Profile string `json:"profile,omitempty"` // file
+
+	card card.Card
+}
+
+// Run plays the cards.
 func (c *emulateCmd) Run(con console, ctx *contextHolder) error {
-	card, err := c.card()
+	start := time.Now()
+	cards, err := c.cards(ctx)
+	defer func() {
+		for _, one := range cards {
+			_ = one.card.Close()
+		}
+	}()
 	if err != nil {
 		return imageError(err)
 	}
-	defer func() { _ = card.Close() }()
-	played, err := c.play(ctx, card)
+	rack, err := c.play(ctx, cards)
 	switch {
 	case ctx.Err() != nil && err != nil:
 		return nil // ended while it began
 	case err != nil:
 		return err
 	}
-	defer played.Close()
-	if err := con.printNow(playing{played.Socket, played.Reader, c.VPCD}, func(w io.Writer) error {
+	defer rack.Close()
+	for i, p := range rack.Cards {
+		cards[i].Reader = p.Reader
+	}
+	if err := con.printNow(playing{rack.Socket, cards[0].Reader, c.VPCD, cards}, func(w io.Writer) error {
 		if !c.Private {
 			return nil
 		}
-		_, err := fmt.Fprintf(w, "PCSCLITE_CSOCK_NAME=%s\n", played.Socket)
+		_, err := fmt.Fprintf(w, "PCSCLITE_CSOCK_NAME=%s\n", rack.Socket)
 		return err
 	}); err != nil {
 		return err
 	}
-	con.say("the card is in the reader %s; Ctrl-C takes it out", cmp.Or(c.VPCD, strconv.Quote(played.Reader)))
-	if err := played.Wait(ctx); ctx.Err() == nil {
-		return fmt.Errorf("the card has left its reader: %w: start mcim emulate again", err)
-	}
-	return nil
+	c.tell(con, cards, time.Since(start))
+	return wait(con, ctx, rack.Cards)
 }
 
-// card opens the image, or makes the card of the profile.
-func (c *emulateCmd) card() (*emul.Card, error) {
-	var profile *emul.Profile
-	if c.Profile != "" {
-		p, err := emul.ReadProfile(c.Profile)
-		if err != nil {
-			return nil, err
+// tell says where the cards are.
+func (c *emulateCmd) tell(con console, cards []playingCard, after time.Duration) {
+	if len(cards) == 1 {
+		con.say("the card is in the reader %s; Ctrl-C takes it out", cmp.Or(c.VPCD, strconv.Quote(cards[0].Reader)))
+		return
+	}
+	con.say("%d cards are in the readers pcsc:0 to pcsc:%d after %d ms; Ctrl-C takes them out", len(cards), len(cards)-1, after.Milliseconds())
+	for i, one := range cards {
+		con.say("%-7s  ICCID %s  %s", fmt.Sprintf("pcsc:%d", i), one.ICCID, one.Reader)
+	}
+}
+
+// wait returns when ctx has ended, or when the last card has left its reader, or its
+// pcscd has ended.
+func wait(con console, ctx context.Context, cards []*device.Played) error {
+	type departure struct {
+		number int
+		why    error
+	}
+	departures := make(chan departure, len(cards))
+	for i, p := range cards {
+		go func() { departures <- departure{i + 1, p.Wait(ctx)} }()
+	}
+	for left := len(cards); ; left-- {
+		d := <-departures
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case left == 1, errors.Is(d.why, proc.ErrEnded):
+			return fmt.Errorf("the card has left its reader: %w: start mcim emulate again", d.why)
 		}
-		profile = &p
-	}
-	switch {
-	case c.Image != "":
-		return c.open(profile)
-	case profile != nil:
-		return emul.New(*profile)
-	default:
-		return nil, usage(errors.New("nothing says which card to play: give --profile FILE, or --image FILE of an earlier one"))
+		con.say("card %d has left its reader: %s", d.number, oneLine(d.why))
 	}
 }
 
-func (c *emulateCmd) open(profile *emul.Profile) (*emul.Card, error) {
-	if _, err := os.Stat(c.Image); errors.Is(err, fs.ErrNotExist) && profile == nil {
-		return nil, usage(fmt.Errorf("no card image %s yet, and no --profile FILE to make it of", c.Image))
+func (c *emulateCmd) play(ctx *contextHolder, cards []playingCard) (*device.Rack, error) {
+	list := make([]card.Card, len(cards))
+	for i, one := range cards {
+		list[i] = one.card
 	}
-	return emul.Open(c.Image, profile)
-}
-
-func (c *emulateCmd) play(ctx *contextHolder, card *emul.Card) (*device.Played, error) {
-	if !c.Private {
-		return device.Play(ctx, c.VPCD, card)
+	if c.Private {
+		return device.PlayAll(ctx, "", list...)
 	}
-	return device.PlayPrivate(ctx, "", card)
+	p, err := device.Play(ctx, c.VPCD, list[0])
+	if err != nil {
+		return nil, err
+	}
+	return &device.Rack{Cards: []*device.Played{p}}, nil
 }

@@ -135,7 +135,7 @@ func playCommand(ts *testscript.TestScript, neg bool, args []string) {
 	start(ts, args[0], append([]string{"emulate"}, args[1:]...), func(*exec.Cmd) bool {
 		return strings.Contains(ts.ReadFile(args[0]+".err"), "\n")
 	})
-	if said := ts.ReadFile(args[0] + ".err"); !strings.Contains(said, "the card is in the reader") {
+	if said := ts.ReadFile(args[0] + ".err"); !strings.Contains(said, " in the reader") {
 		ts.Fatalf("emulate says %q", said)
 	}
 	if socket, found := strings.CutPrefix(strings.TrimSpace(ts.ReadFile(args[0]+".out")), "PCSCLITE_CSOCK_NAME="); found {
