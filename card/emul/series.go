@@ -86,6 +86,11 @@ func (p *Profile) toml() string {
 			fmt.Fprintf(&b, "%s = %q\n", key, value)
 		}
 	}
+	number := func(key string, value uint64) {
+		if value != 0 {
+			fmt.Fprintf(&b, "%s = %d\n", key, value)
+		}
+	}
 	hex := func(key string, value []byte) { text(key, fmt.Sprintf("%x", value)) }
 	text("model", p.Model)
 	text("iccid", p.ICCID)
@@ -99,15 +104,16 @@ func (p *Profile) toml() string {
 	sqn := p.SQN.Bytes()
 	hex("sqn", sqn[:])
 	hex("adm1", p.ADM1.Reveal())
-	if p.MNCLength != 0 {
-		fmt.Fprintf(&b, "mnc_length = %d\n", p.MNCLength)
-	}
+	number("mnc_length", uint64(p.MNCLength))
 	text("algorithm", string(p.Algorithm))
 	text("routing", p.Routing)
 	if len(p.SUCI.Key) > 0 {
 		text("suci_scheme", schemeNames()[p.SUCI.Scheme])
-		fmt.Fprintf(&b, "suci_key_id = %d\n", p.SUCI.ID)
+		fmt.Fprintf(&b, "suci_key_id = %d\n", p.SUCI.ID) // 0 is one, too
 		hex("suci_key", p.SUCI.Key)
 	}
+	number("auth_limit", uint64(p.AuthLimit))
+	number("sqn_delta", p.Delta)
+	number("sqn_age_limit", p.AgeLimit)
 	return b.String()
 }

@@ -115,6 +115,7 @@ func TestWriteFile(t *testing.T) {
 	}}
 	tuak := milenage
 	tuak.Algorithm, tuak.K, tuak.OPc, tuak.TOPc, tuak.SQN = model.TUAK, random(32), secret.Bytes{}, random(32), 0x123456
+	tuak.AuthLimit, tuak.Delta, tuak.AgeLimit = 1000, 1<<20, 32
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[Profile]()) {
 		set := func(p Profile) bool {
 			v := reflect.ValueOf(p).FieldByIndex(field.Index)
