@@ -14,7 +14,7 @@ const issuerDigits = 7
 
 // Series gives n profiles, of n cards of one order: the first is p, the others have
 // p's ICCID and IMSI counted up, each ICCID with its right check digit, and K, OPc,
-// TOPc and ADM1 that are new each time. All else is as in p, the PINs too. A
+// TOPc and ADMs that are new each time. All else is as in p, the PINs too. A
 // number that has no room to count up is a *ProfileError.
 func (p Profile) Series(n int) ([]Profile, error) {
 	if err := p.check(); err != nil {
@@ -32,6 +32,9 @@ func (p Profile) Series(n int) ([]Profile, error) {
 			return nil, &ProfileError{Field: "imsi", Reason: fmt.Sprintf("cannot be counted up for %d cards: leave room below MCC and MNC", n)}
 		}
 		next.K, next.OPc, next.TOPc, next.ADM1 = another(next.K), another(next.OPc), another(next.TOPc), another(next.ADM1)
+		for i, adm := range next.ADMs {
+			next.ADMs[i] = another(adm)
+		}
 		list = append(list, next)
 	}
 	return list, nil
@@ -104,6 +107,13 @@ func (p *Profile) toml() string {
 	sqn := p.SQN.Bytes()
 	hex("sqn", sqn[:])
 	hex("adm1", p.ADM1.Reveal())
+	text("pin2", string(p.PIN2.Reveal()))
+	text("puk2", string(p.PUK2.Reveal()))
+	text("universal", string(p.Universal.Reveal()))
+	text("universal_puk", string(p.UniversalPUK.Reveal()))
+	for i, adm := range p.ADMs {
+		hex(fmt.Sprintf("adm%d", i+2), adm.Reveal())
+	}
 	number("mnc_length", uint64(p.MNCLength))
 	text("algorithm", string(p.Algorithm))
 	text("routing", p.Routing)
