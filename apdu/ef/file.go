@@ -29,6 +29,7 @@ const (
 	DirUSIM      Dir = "ADF.USIM"
 	DirGSMAccess Dir = "ADF.USIM/DF.GSM-ACCESS" // TS 31.102, 4.4.3
 	Dir5GS       Dir = "ADF.USIM/DF.5GS"        // TS 31.102, 4.4.11
+	DirPhoneBook Dir = "ADF.USIM/DF.PHONEBOOK"  // TS 31.102, 4.4.2
 	DirISIM      Dir = "ADF.ISIM"
 )
 
@@ -46,6 +47,8 @@ func (d Dir) FIDs() []uint16 {
 		return []uint16{0x7FFF, 0x5F3B}
 	case Dir5GS:
 		return []uint16{0x7FFF, 0x5FC0}
+	case DirPhoneBook:
+		return []uint16{0x7FFF, 0x5F3A}
 	default:
 		return []uint16{0x7FFF}
 	}
@@ -90,7 +93,7 @@ func (f File) Path() string { return string(f.Dir) + "/" + f.Name }
 // Files are the files of the table, ordered by family.
 func Files() []File {
 	return slices.Concat(mfFiles(), identityFiles(), networkFiles(), locationFiles(), keyFiles(), dialFiles(), callFiles(),
-		smsFiles(), apnFiles(), gbaFiles(), fivegFiles(), imsFiles())
+		smsFiles(), apnFiles(), gbaFiles(), fivegFiles(), imsFiles(), phoneBookFiles())
 }
 
 // Find gives the file of a directory by its identifier.

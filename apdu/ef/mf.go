@@ -261,5 +261,9 @@ func mfFiles() []File {
 			Clause: "TS 31.102, 4.2.55", new: rules},
 		{Name: "EF.ARR", Dir: DirISIM, FID: 0x6F06, SFI: 0x06, Structure: LinearFixed,
 			Clause: "TS 31.103, 4.2.6", new: rules},
+		{Name: "EF.ARR", Dir: DirGSM, FID: 0x6F06, Structure: LinearFixed,
+			Clause: "TS 102 221, 9.2.7", new: rules},
+		{Name: "EF.ARR", Dir: DirTelecom, FID: 0x6F06, Structure: LinearFixed,
+			Clause: "TS 102 221, 9.2.7", new: rules},
 	}
 }

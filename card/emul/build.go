@@ -81,7 +81,8 @@ func (b *builder) must(data []byte, err error) []byte {
 }
 
 // directories makes the MF, the applications, and DF.GSM and DF.TELECOM for old
-// tools (TS 51.011, 10).
+// tools (TS 51.011, 10). Each has an EF.ARR, and all of them the same records: a
+// file that is in two directories finds its rule in both.
 func (b *builder) directories() {
 	c := b.card
 	c.mf = &dir{fid: uicc.FIDMF}
@@ -114,11 +115,7 @@ func (b *builder) directory(path ef.Dir) *dir {
 	fids := path.FIDs()
 	d := &dir{fid: fids[len(fids)-1], parent: parent}
 	parent.dirs, b.dirs[path] = append(parent.dirs, d), d
-	if parent == b.card.mf {
-		b.rules[d], d.arr = b.rules[parent], parent.arr
-	} else {
-		b.addARR(d, usim.EFARR, 0)
-	}
+	b.addARR(d, usim.EFARR, 0)
 	return d
 }
 

@@ -133,6 +133,19 @@ func TestImageIsSealed(t *testing.T) {
 	}
 }
 
+// places are offsets below n: those of the header and of the records at the end all,
+// one in eleven of the files between.
+func places(n int) []int {
+	const first, last, step = 200, 700, 11
+	var list []int
+	for at := 0; at < n; at++ {
+		if at < first || at >= n-last || at%step == 0 {
+			list = append(list, at)
+		}
+	}
+	return list
+}
+
 // TestImageCut: an image cut at any byte opens with a state that it had, or is
 // refused as damaged; within the snapshot it is refused.
 func TestImageCut(t *testing.T) {
@@ -150,7 +163,7 @@ func TestImageCut(t *testing.T) {
 	whole, key := mustRead(t, path), mustRead(t, path+keySuffix)
 	snapshot := int(im.start)
 	want := ""
-	for n := range len(whole) + 1 {
+	for _, n := range places(len(whole) + 1) {
 		if s, ok := ends[n]; ok {
 			want = s
 		}
@@ -195,7 +208,7 @@ func TestImageChanged(t *testing.T) {
 	whole, key := mustRead(t, path), mustRead(t, path+keySuffix)
 	bad := filepath.Join(dir, "bad")
 	mustWrite(t, bad+keySuffix, key)
-	for n := range whole {
+	for _, n := range places(len(whole)) {
 		changed := bytes.Clone(whole)
 		changed[n] ^= 1 << (n % 8)
 		mustWrite(t, bad, changed)
@@ -334,6 +347,7 @@ func TestImageCompacts(t *testing.T) {
 	p, path := testProfile(t), filepath.Join(t.TempDir(), "card")
 	link := path + "-link"
 	closeCard(t, openCard(t, path, &p))
+	fresh := len(mustRead(t, path))
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
 	}
@@ -351,7 +365,7 @@ func TestImageCompacts(t *testing.T) {
 	if info, err := os.Lstat(link); err != nil || info.Mode()&fs.ModeSymlink == 0 {
 		t.Errorf("compaction replaced the link: %v %v", info.Mode(), err)
 	}
-	if n := len(mustRead(t, path)); n > journalLimit+8<<10 {
+	if n := len(mustRead(t, path)); n > fresh+journalLimit+1<<10 {
 		t.Errorf("the image has %d bytes", n)
 	}
 	run(t, openCard(t, path, nil), selectUSIM, verifyPIN1, authenticate(last)+"00 = DC0E~9000")

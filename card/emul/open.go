@@ -8,6 +8,7 @@ import (
 
 	"mcim/apdu/secret"
 	"mcim/apdu/uicc"
+	"mcim/apdu/usim"
 	"mcim/card/model"
 )
 
@@ -129,6 +130,12 @@ func layoutOf(changes []change, version uint32) (*model.Card, error) {
 	return model.RestoreCard(texts)
 }
 
+// Directories beside the applications (TS 51.011, 10).
+const (
+	fidTelecom = 0x7F10
+	fidGSM     = 0x7F20
+)
+
 // restore makes a card out of the changes of an image of that version. The files
 // that there are come from the card model, all of what is in them from the image.
 func restore(changes []change, version uint32) (*Card, error) {
@@ -149,6 +156,9 @@ func restore(changes []change, version uint32) (*Card, error) {
 			return nil, fmt.Errorf("object %08X: %w", uint32(ch.object), err)
 		}
 		delete(missing, ch.object)
+	}
+	for _, dir := range []uint16{fidGSM, fidTelecom} { // images of before have no EF.ARR of theirs
+		delete(missing, fileObject(dir, usim.EFARR))
 	}
 	for o := range missing {
 		return nil, fmt.Errorf("object %08X is missing", uint32(o))

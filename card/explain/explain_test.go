@@ -55,9 +55,9 @@ func TestExplain(t *testing.T) {
 			"00a40004026ffe", "6a82", "SELECT EF 6FFE, with FCP > 6A82: file not found",
 			"00d6000001ff", "6982",
 			"UPDATE BINARY of ADF.USIM/EF.IMSI (6F07): 1 bytes from 0 | not in use: all FF > 6982: security status not satisfied: verify the PIN or key that the access rule asks for",
-			"00a40804047f106f3a", "9000", "SELECT EF 6F3A, with FCP > 9000: success",
-			"00b2010400", "6c20", "READ RECORD of EF 6F3A: record 1, as many bytes as there are > 6C20: wrong Le, right one is 32",
-			"00b2000220", "6a83", "READ RECORD of EF 6F3A: the next record, 32 bytes > 6A83: record not found",
+			"00a40804047f106f3a", "9000", "SELECT DF.TELECOM/EF.ADN (6F3A), with FCP > 9000: success",
+			"00b2010400", "6c20", "READ RECORD of DF.TELECOM/EF.ADN (6F3A): record 1, as many bytes as there are > 6C20: wrong Le, right one is 32",
+			"00b2000220", "6a83", "READ RECORD of DF.TELECOM/EF.ADN (6F3A): the next record, 32 bytes > 6A83: record not found",
 		},
 		"GET RESPONSE is what was asked for before": {
 			"00a40004022fe2", "6119", "SELECT MF/EF.ICCID (2FE2), with FCP > 6119: 25 bytes of response wait for GET RESPONSE",

@@ -270,7 +270,7 @@ const (
 )
 
 func cardDirs() []ef.Dir {
-	return []ef.Dir{ef.DirMF, ef.DirTelecom, ef.DirGSM, ef.DirUSIM, ef.DirGSMAccess, ef.Dir5GS, ef.DirISIM}
+	return []ef.Dir{ef.DirMF, ef.DirTelecom, ef.DirGSM, ef.DirUSIM, ef.DirGSMAccess, ef.Dir5GS, ef.DirPhoneBook, ef.DirISIM}
 }
 
 func (d *fileDocument) check(f *CardFile) error {
