@@ -646,7 +646,7 @@ func TestUSIMIsModern(t *testing.T) {
 		}
 		content := strings.ToLower(f.Raw + strings.Join(f.Records, ""))
 		// What old terminals read is the same again.
-		if strings.Trim(content, "f") != "" && !strings.HasPrefix(f.Path, "DF.") && content != redacted {
+		if strings.Trim(content, "f") != "" && !strings.HasPrefix(f.Path, "DF.") && content != Redacted {
 			personal[f.Path] = true
 		}
 	}

@@ -25,25 +25,25 @@ func ownCard(t *testing.T, text string) *Card {
 func TestRulesNameCodes(t *testing.T) {
 	t.Parallel()
 	const files = `files = [
-  { path = "ADF.USIM/EF.A", fid = "6f99", sfi = 25, structure = "transparent", size = 1, read = "pin2", update = "adm2", hex = "00" },
-  { path = "ADF.USIM/EF.B", fid = "6f98", sfi = 29, structure = "transparent", size = 1, read = "universal", update = "pin2", hex = "01" },
+  { path = "ADF.USIM/EF.A", fid = "6f99", sfi = 22, structure = "transparent", size = 1, read = "pin2", update = "adm2", hex = "00" },
+  { path = "ADF.USIM/EF.B", fid = "6f98", sfi = 14, structure = "transparent", size = 1, read = "universal", update = "pin2", hex = "01" },
   { path = "DF.TELECOM/EF.C", fid = "6f97", structure = "transparent", size = 1, read = "pin1", update = "pin2", hex = "02" },
 ]
 `
 	for _, rules := range []string{"", "rules = \"expanded\"\n"} {
 		c := ownCard(t, rules+files)
 		run(t, c, selectUSIM,
-			"00B09900 01 = 6982",
-			"00B09D00 01 = 6982",
+			"00B09600 01 = 6982",
+			"00B08E00 01 = 6982",
 			"00200081 08 32333435FFFFFFFF = 9000",
-			"00B09900 01 = 009000",
-			"00D69900 01 07 = 6982",
+			"00B09600 01 = 009000",
+			"00D69600 01 07 = 6982",
 			"0020000B 08 4144323241443232 = 9000",
-			"00D69900 01 07 = 9000",
-			"00D69D00 01 08 = 9000",
-			"00B09D00 01 = 6982",
+			"00D69600 01 07 = 9000",
+			"00D68E00 01 08 = 9000",
+			"00B08E00 01 = 6982",
 			"00200011 08 33343536FFFFFFFF = 9000",
-			"00B09D00 01 = 089000",
+			"00B08E00 01 = 089000",
 			"RESET =",
 			"00A4080C 04 7F10 6F97 = 9000", // without an application: PIN2 is the USIM's
 			verifyPIN1,
@@ -60,7 +60,7 @@ func TestRulesNameCodes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		run(t, again, selectUSIM, "00200081 08 32333435FFFFFFFF = 9000", "00B09900 01 = 079000")
+		run(t, again, selectUSIM, "00200081 08 32333435FFFFFFFF = 9000", "00B09600 01 = 079000")
 	}
 }
 
