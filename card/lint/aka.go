@@ -20,6 +20,8 @@ func akaRules() []Rule {
 	return []Rule{
 		{ID: "aka-keys", Severity: Error, Clause: "TS 33.102, 6.3.3", scope: ofUSIM, judge: judgeAKAKeys,
 			What: "the card has another K or OPc than the home operator, and refuses every challenge of it", Remedy: "correct k and opc (or topc) at the operator, or write the keys into the card"},
+		{ID: "aka-imsi", Severity: Error, Clause: "TS 33.102, 6.2", scope: ofUSIM, judge: judgeAKAIMSI,
+			What: "the operator has these keys for another IMSI than the card's, and refuses it", Remedy: "write EF.IMSI with the IMSI that the operator knows, or correct it there"},
 		{ID: "aka-refused", Severity: Error, Clause: "TS 31.102, 7.1.2", scope: ofUSIM, judge: judgeAKARefused,
 			What: "the card does not authenticate", Remedy: "see what the status word says (mcim card apdu explains it); as a rule the card has no keys or is worn"},
 		{ID: "aka-unchecked", Severity: Warning, Clause: "TS 33.102, 6.3.3", scope: ofUSIM, judge: judgeAKAUnchecked,
@@ -36,6 +38,7 @@ func akaRules() []Rule {
 // Rehearsal is what came of a challenge by the home operator's keys.
 type Rehearsal struct {
 	Proof card.KeyProof
+	IMSI  string // that the operator has for these keys; empty where it is not known
 	// Own is the last SQN that the operator has used; nil where it is not known.
 	Own   *aka.SQN
 	Err   error // of the challenge
@@ -46,6 +49,7 @@ type Rehearsal struct {
 type Operator struct {
 	Algorithm aka.Algorithm // under K
 	RAND      [16]byte      // of the challenge
+	IMSI      string        // of the subscription; empty: not known
 	SQN       *aka.SQN      // the last that was used; nil: not known
 	PIN1      secret.Bytes  // 8 bytes; empty: none is verified
 	Allow     []string      // ICCIDs of the cards that may be asked to authenticate
@@ -58,7 +62,7 @@ type Operator struct {
 // lost, or *card.PINError.
 func Rehearse(ctx context.Context, c card.Card, s Subject, o Operator, t card.Options) (*Rehearsal, error) {
 	counted := &counter{Card: c}
-	r := &Rehearsal{Own: o.SQN}
+	r := &Rehearsal{IMSI: o.IMSI, Own: o.SQN}
 	aid := firstUSIM(s)
 	switch iccid := s.Document.ICCID; {
 	case aid == nil:
@@ -124,7 +128,7 @@ func (v *view) rehearsal() *Rehearsal {
 	case v.app != "ADF.USIM":
 		return nil
 	case r == nil:
-		v.unseen("AKA was not tried: it needs the operator's keys")
+		v.unseen("AKA was not tried: it needs the operator's keys (--profile)")
 		return nil
 	case errors.As(r.Err, &refused):
 		v.unseen("AKA was not tried: %v", r.Err)
@@ -145,6 +149,20 @@ func judgeAKAKeys(v *view) {
 		v.find("", "%v", r.Err)
 	case r.Err != nil:
 		v.unseen("AKA: %v", r.Err)
+	}
+}
+
+func judgeAKAIMSI(v *view) {
+	r := v.subject.AKA
+	if v.app != "ADF.USIM" {
+		return
+	}
+	if r == nil || r.IMSI == "" {
+		v.unseen("the operator's IMSI is not known")
+		return
+	}
+	if imsi := v.imsi(); imsi != "" && imsi != r.IMSI {
+		v.find(v.at("EF.IMSI"), "%s, and the operator has %s", imsi, r.IMSI)
 	}
 }
 

@@ -91,7 +91,7 @@ type NotJudged struct {
 // Report is what the rules found.
 type Report struct {
 	ICCID     string      `json:"iccid,omitempty"`
-	APDUs     int         `json:"apdus"`    // commands that it took
+	APDUs     int         `json:"apdus"`    // commands that it took; 0 of a document
 	Findings  []Finding   `json:"findings"` // errors first
 	Judged    int         `json:"judged"`   // rules
 	NotJudged []NotJudged `json:"not_judged"`
@@ -104,9 +104,9 @@ type Report struct {
 
 // Judge judges a card by the rules. It never panics, whatever is on the card.
 func Judge(s Subject, rules []Rule) Report {
-	r := Report{ICCID: s.Document.ICCID, APDUs: s.Document.APDUs, Findings: []Finding{}, NotJudged: []NotJudged{}, NotApplicable: []string{}}
+	r := Report{ICCID: s.Document.ICCID, Findings: []Finding{}, NotJudged: []NotJudged{}, NotApplicable: []string{}}
 	if s.Probe != nil {
-		r.APDUs += s.Probe.APDUs
+		r.APDUs = s.Document.APDUs + s.Probe.APDUs
 	}
 	if s.AKA != nil {
 		r.APDUs += s.AKA.APDUs

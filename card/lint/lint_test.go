@@ -23,6 +23,8 @@ import (
 	"mcim/card/emul"
 )
 
+const testIMSI = "001010000000001"
+
 // profile is that of a card with an identity that is always the same.
 func profile(t testing.TB, modelName string) emul.Profile {
 	t.Helper()
@@ -30,7 +32,7 @@ func profile(t testing.TB, modelName string) emul.Profile {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.ICCID, p.IMSI, p.PIN1 = "8999901000000000013", "001010000000001", secret.New([]byte("1234"))
+	p.ICCID, p.IMSI, p.PIN1 = "8999901000000000013", testIMSI, secret.New([]byte("1234"))
 	return p
 }
 
@@ -70,7 +72,7 @@ func TestGood(t *testing.T) {
 				t.Errorf("%s: %s: %s", f.Rule, f.Path, f.Found)
 			}
 			for _, n := range r.NotJudged {
-				if n.Reasons[0] != "AKA was not tried: it needs the operator's keys" {
+				if !strings.HasPrefix(n.Rule, "aka-") && !strings.HasPrefix(n.Rule, "sqn-") {
 					t.Errorf("not judged: %s: %q", n.Rule, n.Reasons)
 				}
 			}
@@ -255,7 +257,7 @@ func TestRehearse(t *testing.T) {
 		}
 		return m
 	}
-	right := Operator{Algorithm: milenage(p.K, p.OPc), SQN: &p.SQN, PIN1: withPIN(t, "1234").PIN1, Allow: []string{p.ICCID}}
+	right := Operator{IMSI: p.IMSI, Algorithm: milenage(p.K, p.OPc), SQN: &p.SQN, PIN1: withPIN(t, "1234").PIN1, Allow: []string{p.ICCID}}
 	other, ahead := p.SQN, p.SQN+(1<<40)
 	for name, test := range map[string]struct {
 		change func(o *Operator)
@@ -268,6 +270,7 @@ func TestRehearse(t *testing.T) {
 		"ahead":        {func(o *Operator) { o.SQN = &ahead }, "sqn-ahead", false},
 		"no SQN":       {func(o *Operator) { o.SQN = nil }, "", true},
 		"not allowed":  {func(o *Operator) { o.Allow = []string{"8988211000000467343"} }, "", true},
+		"other IMSI":   {func(o *Operator) { o.IMSI = "001010000000002" }, "aka-imsi", false},
 		"spare":        {func(o *Operator) { o.Allow, o.Spare, o.SQN = nil, true, &other }, "", false},
 		"without PIN1": {func(o *Operator) { o.PIN1 = secret.Bytes{} }, "", true},
 	} {
@@ -288,11 +291,10 @@ func TestRehearse(t *testing.T) {
 			t.Errorf("%s: %q, want %q; %v", name, got, test.want, report.NotJudged)
 		}
 	}
-	if o := right; true {
-		o.PIN1 = withPIN(t, "9999").PIN1
-		if _, err := Rehearse(t.Context(), c, s, o, card.Options{}); !errors.Is(err, card.ErrWrongPIN) {
-			t.Error(err)
-		}
+	wrong := right
+	wrong.PIN1 = withPIN(t, "9999").PIN1
+	if _, err := Rehearse(t.Context(), c, s, wrong, card.Options{}); !errors.Is(err, card.ErrWrongPIN) {
+		t.Error(err)
 	}
 	if r, err := Rehearse(t.Context(), c, Subject{}, right, card.Options{}); err != nil || !errors.Is(r.Err, card.ErrNoApplication) {
 		t.Error(r, err)

@@ -44,7 +44,12 @@ func triggers() map[string][]trigger {
 			serve(d, services...)
 		})
 	}
-	rehearsed := func(r Rehearsal) trigger { return subject(func(s *Subject) { s.AKA = &r }) }
+	rehearsed := func(r Rehearsal) trigger {
+		return subject(func(s *Subject) {
+			r.IMSI = testIMSI
+			s.AKA = &r
+		})
+	}
 	tries := func(pin, puk int) trigger {
 		return subject(func(s *Subject) { s.Probe.PINs[0].Tries, s.Probe.PINs[0].PUKTries = &pin, &puk })
 	}
@@ -191,6 +196,7 @@ func triggers() map[string][]trigger {
 		"ist-file-missing": {doc(func(d *dump.Document) { put(d, "ADF.ISIM/EF.IST", `{"services":["7"]}`); remove(d, "ADF.ISIM/EF.SMSR") })},
 
 		"aka-keys":      {rehearsed(Rehearsal{Err: fmt.Errorf("%w: 9862", aka.ErrMAC)})},
+		"aka-imsi":      {subject(func(s *Subject) { s.AKA.IMSI = "001010000000002" })},
 		"aka-refused":   {rehearsed(Rehearsal{Err: &card.CommandError{Command: "AUTHENTICATE", SW: apdu.StatusWord(0x6F00)}})},
 		"aka-unchecked": {rehearsed(Rehearsal{Proof: card.KeyProof{Unchecked: true}})},
 		"sqn-behind":    {rehearsed(Rehearsal{Proof: card.KeyProof{SQN: 100 << 5}, Own: sqn(50)})},
@@ -332,6 +338,8 @@ func clone(t *testing.T, s Subject) Subject {
 	probe := *s.Probe
 	probe.PINs = slices.Clone(probe.PINs)
 	s.Probe = &probe
+	rehearsal := *s.AKA
+	s.AKA = &rehearsal
 	return s
 }
 
@@ -360,7 +368,7 @@ func subjectOf(t *testing.T, change trigger, base *Subject) Subject {
 		t.Fatal(err)
 	}
 	own := p.SQN
-	s.AKA = &Rehearsal{Proof: card.KeyProof{SQN: own}, Own: &own}
+	s.AKA = &Rehearsal{Proof: card.KeyProof{SQN: own}, IMSI: p.IMSI, Own: &own}
 	change.apply(&s)
 	return s
 }

@@ -19,6 +19,7 @@ type cardCmd struct {
 	Diff  cardDiffCmd  `cmd:"" help:"Compare two dumps or cards, field by field."`
 	Plan  cardPlanCmd  `cmd:"" help:"Show what a document of changes would change, and which rights that needs."`
 	Apply cardApplyCmd `cmd:"" help:"Change files as a document says, with an undo file; resume or undo that."`
+	Lint  cardLintCmd  `cmd:"" help:"Tell why a card does not register: judge what is on it by rules."`
 	APDU  cardAPDUCmd  `cmd:"" name:"apdu" help:"Send raw APDUs and explain the answers."`
 	PIN   cardPINCmd   `cmd:"" name:"pin" help:"Show, verify, change, enable, disable and unblock PINs and administrative codes."`
 }
