@@ -13,6 +13,7 @@ type StatusWord uint16
 // Status words of TS 102 221, 10.2.1, and TS 31.102, 7.3.1.
 const (
 	SWOK                      StatusWord = 0x9000
+	SWUnsuccessfulSearch      StatusWord = 0x6282
 	SWFileDeactivated         StatusWord = 0x6283
 	SWFileTerminated          StatusWord = 0x6285
 	SWMemoryProblem           StatusWord = 0x6581
@@ -116,7 +117,7 @@ var meanings = map[StatusWord]string{
 	SWOK:                      "success",
 	0x6200:                    "warning without more information, memory unchanged",
 	0x6281:                    "part of the returned data may be corrupted",
-	0x6282:                    "end of file or record reached before Le bytes",
+	SWUnsuccessfulSearch:      "end of file or record reached before Le bytes, or nothing found by a search",
 	SWFileDeactivated:         "the selected file is deactivated",
 	SWFileTerminated:          "the selected file is in termination state",
 	0x62F1:                    "more data available",

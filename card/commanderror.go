@@ -26,39 +26,39 @@ func (e *CommandError) Error() string {
 // Unwrap gives the status word.
 func (e *CommandError) Unwrap() error { return e.SW }
 
+// commandNames are those of TS 102 221, 10.1.2, and TS 102 222, 6.2, by instruction byte.
+var commandNames = map[byte]string{
+	uicc.INSSelect:         "SELECT",
+	uicc.INSStatus:         "STATUS",
+	uicc.INSReadBinary:     "READ BINARY",
+	uicc.INSUpdateBinary:   "UPDATE BINARY",
+	uicc.INSReadRecord:     "READ RECORD",
+	uicc.INSUpdateRecord:   "UPDATE RECORD",
+	uicc.INSSearchRecord:   "SEARCH RECORD",
+	uicc.INSIncrease:       "INCREASE",
+	uicc.INSVerify:         "VERIFY PIN",
+	uicc.INSChangePIN:      "CHANGE PIN",
+	uicc.INSDisablePIN:     "DISABLE PIN",
+	uicc.INSEnablePIN:      "ENABLE PIN",
+	uicc.INSUnblockPIN:     "UNBLOCK PIN",
+	uicc.INSAuthenticate:   "AUTHENTICATE",
+	uicc.INSManageChannel:  "MANAGE CHANNEL",
+	uicc.INSGetResponse:    "GET RESPONSE",
+	uicc.INSDeactivateFile: "DEACTIVATE FILE",
+	uicc.INSActivateFile:   "ACTIVATE FILE",
+	uicc.INSResizeFile:     "RESIZE FILE",
+	uicc.INSCreateFile:     "CREATE FILE",
+	uicc.INSDeleteFile:     "DELETE FILE",
+	uicc.INSTerminateDF:    "TERMINATE DF",
+	uicc.INSTerminateEF:    "TERMINATE EF",
+	uicc.INSTerminateCard:  "TERMINATE CARD USAGE",
+}
+
 // CommandName is the name of a command by its instruction byte (TS 102 221,
 // 10.1.2); one that has none here is "command" and the byte.
 func CommandName(c apdu.Command) string {
-	switch c.INS {
-	case uicc.INSSelect:
-		return "SELECT"
-	case uicc.INSStatus:
-		return "STATUS"
-	case uicc.INSReadBinary:
-		return "READ BINARY"
-	case uicc.INSUpdateBinary:
-		return "UPDATE BINARY"
-	case uicc.INSReadRecord:
-		return "READ RECORD"
-	case uicc.INSUpdateRecord:
-		return "UPDATE RECORD"
-	case uicc.INSVerify:
-		return "VERIFY PIN"
-	case uicc.INSChangePIN:
-		return "CHANGE PIN"
-	case uicc.INSDisablePIN:
-		return "DISABLE PIN"
-	case uicc.INSEnablePIN:
-		return "ENABLE PIN"
-	case uicc.INSUnblockPIN:
-		return "UNBLOCK PIN"
-	case uicc.INSAuthenticate:
-		return "AUTHENTICATE"
-	case uicc.INSManageChannel:
-		return "MANAGE CHANNEL"
-	case uicc.INSGetResponse:
-		return "GET RESPONSE"
-	default:
-		return fmt.Sprintf("command %02X", c.INS)
+	if name, known := commandNames[c.INS]; known {
+		return name
 	}
+	return fmt.Sprintf("command %02X", c.INS)
 }

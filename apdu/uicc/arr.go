@@ -44,6 +44,9 @@ const (
 	tagAnd         uint32 = 0xAF
 )
 
+// HeaderINS is the HeaderTag of a rule whose Header is instruction bytes.
+const HeaderINS byte = 0x84
+
 // AccessRule is an access mode with the security conditions, any of which it needs: an AM
 // data object and the SC data objects behind it (TS 102 221, 9.2.6).
 type AccessRule struct {
@@ -139,6 +142,24 @@ func Allowed(rules []AccessRule, op Access, verified func(ref byte) bool) bool {
 		}
 	}
 	return false
+}
+
+// AllowedCommand reports whether the rules allow the command with that instruction, which
+// has no bit of its own in an access mode byte: INCREASE and RESIZE FILE are named by
+// their headers (TS 102 221, 9.2.6).
+func AllowedCommand(rules []AccessRule, ins byte, verified func(ref byte) bool) bool {
+	for _, r := range rules {
+		if r.NamesCommand(ins) && (Condition{Kind: Or, List: r.Conditions}).Met(verified) {
+			return true
+		}
+	}
+	return false
+}
+
+// NamesCommand reports that the rule is about the command with that instruction, by its
+// INS alone.
+func (r AccessRule) NamesCommand(ins byte) bool {
+	return r.HeaderTag == HeaderINS && bytes.IndexByte(r.Header, ins) >= 0
 }
 
 // EncodeARRRecord encodes a record of EF.ARR (TS 102 221, 13.4) of length bytes,

@@ -24,6 +24,13 @@ func commonRules() []rule {
 	}
 }
 
+// Records behind those for reading and updating, counted from 1 behind them.
+const (
+	forMeters    = iota + 1 // PIN1 reads, updates and increases
+	forDirectory            // ADM1 creates below
+	forADM                  // ADM1 does all there is, for files that are created
+)
+
 const arrRecordLen = 24
 
 // sfiARRISIM is the SFI of EF.ARR below an
@@ -120,25 +127,47 @@ func (b *builder) directory(path ef.Dir) *dir {
 }
 
 // addARR makes an EF.ARR, under its own record for what anyone reads and ADM1 updates.
-// On a card with expanded rules no directory has it. Files outside of applications are
+// The directory is under its record forDirectory. On a card with expanded rules no
+// directory has it. Files outside of applications are
 // opened by the codes of the USIM.
 func (b *builder) addARR(d *dir, fid uint16, sfi byte) {
 	f := &file{id: fileObject(d.fid, fid), fid: fid, sfi: sfi, recordLen: arrRecordLen}
 	for _, who := range b.who {
-		f.data = append(f.data, b.must(uicc.EncodeARRRecord([]uicc.AccessRule{
-			{Access: uicc.AccessRead, Conditions: b.condition(who.read)},
-			{Access: uicc.AccessUpdate, Conditions: b.condition(who.update)},
-		}, arrRecordLen))...)
+		update := uicc.AccessUpdate
+		if who.update == model.ADM1 { // one more access rule would not fit
+			update |= uicc.AccessActivate | uicc.AccessDeactivate
+		}
+		b.addRules(f, uicc.AccessRule{Access: uicc.AccessRead, Conditions: b.condition(who.read)},
+			uicc.AccessRule{Access: update, Conditions: b.condition(who.update)})
 	}
+	b.addSpecialRules(f)
 	c, app := b.card, d.app()
 	r := &ruleFile{file: f, expanded: c.layout.ExpandedRules}
 	r.verified = func(ref byte) bool { return c.isVerified(ref, cmp.Or(app, c.adf)) }
 	f.access = access{r, b.record(model.Anyone, model.ADM1)}
-	b.rules[d], d.arr = r, f.access
+	b.rules[d], d.arr = r, access{r, len(b.who) + forDirectory}
 	c.rules = append(c.rules, r)
 	if !r.expanded {
 		b.add(d, f)
 	}
+}
+
+// addRules puts one more record into an EF.ARR.
+func (b *builder) addRules(arr *file, rules ...uicc.AccessRule) {
+	arr.data = append(arr.data, b.must(uicc.EncodeARRRecord(rules, arrRecordLen))...)
+}
+
+// addSpecialRules puts the records forMeters, forDirectory and forADM behind the others.
+func (b *builder) addSpecialRules(arr *file) {
+	byPIN, byADM := b.condition(model.PIN1), b.condition(model.ADM1)
+	const switching = uicc.AccessActivate | uicc.AccessDeactivate
+	b.addRules(arr, uicc.AccessRule{Access: uicc.AccessRead | uicc.AccessUpdate, Conditions: byPIN},
+		uicc.AccessRule{HeaderTag: uicc.HeaderINS, Header: []byte{uicc.INSIncrease}, Conditions: byPIN})
+	b.addRules(arr, uicc.AccessRule{Access: uicc.AccessCreateEF | uicc.AccessCreateDF | switching, Conditions: byADM})
+	b.addRules(arr, uicc.AccessRule{
+		Access:     uicc.AccessRead | uicc.AccessUpdate | uicc.AccessTerminate | uicc.AccessDelete | switching,
+		Conditions: byADM,
+	}, uicc.AccessRule{HeaderTag: uicc.HeaderINS, Header: []byte{uicc.INSResizeFile}, Conditions: byADM})
 }
 
 // condition is the security condition of a word.
@@ -175,12 +204,20 @@ func (b *builder) content(p Profile) {
 		f := &file{
 			id: fileObject(d.fid, l.FID), fid: l.FID, sfi: l.SFI, recordLen: l.RecordLength,
 			cyclic: l.Structure == ef.Cyclic, shared: true,
-			data: b.must(l.Content(identity)), access: access{b.rules[d], b.record(l.Read, l.Update)},
+			data: b.must(l.Content(identity)), access: access{b.rules[d], b.recordOf(l)},
 		}
 		made[l.Path()] = f
 		b.add(d, f)
 	}
 	b.card.ust = b.card.adf.file(usim.EFUST)
+}
+
+// recordOf is the record of EF.ARR for a file.
+func (b *builder) recordOf(l *model.CardFile) int {
+	if l.Structure == ef.Cyclic && l.Read == model.PIN1 && l.Update == model.PIN1 {
+		return len(b.who) + forMeters
+	}
+	return b.record(l.Read, l.Update)
 }
 
 // record is the record of EF.ARR for who may read and update.

@@ -228,6 +228,8 @@ func interindustry(ins byte) handler {
 		return (*Card).readRecord
 	case uicc.INSUpdateRecord:
 		return (*Card).updateRecord
+	case uicc.INSSearchRecord:
+		return (*Card).searchRecord
 	case uicc.INSVerify:
 		return (*Card).verifyPIN
 	case uicc.INSChangePIN:
@@ -254,6 +256,8 @@ func proprietary(ins byte) handler {
 	switch ins {
 	case uicc.INSStatus:
 		return (*Card).status
+	case uicc.INSIncrease:
+		return (*Card).increase
 	case usim.INSGetIdentity:
 		return (*Card).getIdentity
 	case insTerminalProfile, insTerminalCapability:
@@ -292,7 +296,11 @@ func (c *Card) reply4(cmd *apdu.Command, data []byte) apdu.StatusWord {
 		return apdu.SWOK
 	}
 	c.buffer = append(c.buffer[:0], data...)
-	c.waiting = response{cmd.CLA, c.buffer}
+	class := cmd.CLA
+	if class != classGSM {
+		class &^= 0x80 // GET RESPONSE is interindustry
+	}
+	c.waiting = response{class, c.buffer}
 	return 0x6100 | apdu.StatusWord(byte(len(data)))
 }
 

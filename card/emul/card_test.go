@@ -424,7 +424,7 @@ func TestScripts(t *testing.T) {
 			"A0A40000 02 7F20 = 9F16",
 			"A0C00000 16 = ~7F2002~9000",
 			"A0A40000 02 6F07 = 9F0F",
-			"A0C00000 0F = 0000 0009 6F07 04 00 14FFFF 01 02 00 00 9000",
+			"A0C00000 0F = 0000 0009 6F07 04 00 14FF44 01 02 00 00 9000",
 			"A0B00000 09 = 9804",
 			"A0200001 08 30303030FFFFFFFF = 9804",
 			"A0A40000 02 3F00 = 9F16",
@@ -450,7 +450,7 @@ func TestScripts(t *testing.T) {
 			"A0A40000 02 3F00 = 9F16",
 			"A0B00000 01 = 9400",
 			"A0A40000 02 2F00 = 9F0F",
-			"A0C00000 0F = 0000 004C 2F00 04 00 04FFFF 01 02 01 26 9000",
+			"A0C00000 0F = 0000 004C 2F00 04 00 04FF44 01 02 01 26 9000",
 			"A0B00000 01 = 9408",
 			"A0B20104 26 = 61~9000",
 			"A0B20304 26 = 9402",
@@ -546,7 +546,7 @@ func TestFCP(t *testing.T) {
 			return f.FID == 0x6F46 && !ok
 		}},
 		{"00A40004 02 6F06 00", func(f uicc.FCP) bool {
-			return f.Descriptor.Type == uicc.LinearFixed && f.Descriptor.RecordLength == arrRecordLen && f.Descriptor.Records == 7
+			return f.Descriptor.Type == uicc.LinearFixed && f.Descriptor.RecordLength == arrRecordLen && f.Descriptor.Records == 10
 		}},
 	} {
 		r, err := c.Transmit(context.Background(), unhex(t, s.command))

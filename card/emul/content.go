@@ -70,7 +70,7 @@ func (c *Card) updateBinary(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 	return c.writeFile(f, offset, cmd.Data)
 }
 
-// targetRecord finds the linear fixed EF and the record that P1 and P2 name
+// targetRecord finds the EF with records and the record that P1 and P2 name
 // (TS 102 221, 11.1.5.2). The record pointer moves only with a success.
 func (c *Card) targetRecord(ch *channel, cmd *apdu.Command, op uicc.Access) (f *file, n int, sw apdu.StatusWord) {
 	f, pointer := ch.file, ch.record
@@ -86,19 +86,8 @@ func (c *Card) targetRecord(ch *channel, cmd *apdu.Command, op uicc.Access) (f *
 	case f.recordLen == 0:
 		return nil, 0, apdu.SWWrongStructure
 	}
-	switch cmd.P2 & 0x07 {
-	case 2: // next
-		n = pointer + 1
-	case 3: // previous; the last one where the pointer is not set
-		if n = pointer - 1; pointer == 0 {
-			n = f.records()
-		}
-	case 4: // absolute, or current where P1 is 0
-		if n = int(cmd.P1); n == 0 {
-			n = pointer
-		}
-	default:
-		return nil, 0, apdu.SWIncorrectP1P2
+	if n, sw = f.recordNumber(cmd, pointer); sw != apdu.SWOK {
+		return nil, 0, sw
 	}
 	switch {
 	case !f.access.granted(op):
@@ -107,6 +96,28 @@ func (c *Card) targetRecord(ch *channel, cmd *apdu.Command, op uicc.Access) (f *
 		return nil, 0, apdu.SWRecordNotFound
 	}
 	return f, n, apdu.SWOK
+}
+
+// recordNumber is the record that P1 and P2 name, which may not be there. In a cyclic EF
+// the next one behind the oldest is the newest.
+func (f *file) recordNumber(cmd *apdu.Command, pointer int) (n int, sw apdu.StatusWord) {
+	switch cmd.P2 & 0x07 {
+	case 2: // next
+		if n = pointer + 1; f.cyclic && n > f.records() {
+			n = 1
+		}
+	case 3: // previous; the last one where the pointer is not set
+		if n = pointer - 1; pointer == 0 || f.cyclic && n == 0 {
+			n = f.records()
+		}
+	case 4: // absolute, or current where P1 is 0
+		if n = int(cmd.P1); n == 0 {
+			n = pointer
+		}
+	default:
+		return 0, apdu.SWIncorrectP1P2
+	}
+	return n, apdu.SWOK
 }
 
 // moveTo makes f the current EF; the modes next and previous set its record
@@ -143,6 +154,8 @@ func (c *Card) updateRecord(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 	switch {
 	case sw != apdu.SWOK:
 		return sw
+	case f.cyclic:
+		return c.updateCyclic(ch, f, cmd)
 	case len(cmd.Data) != f.recordLen:
 		return apdu.SWWrongLength
 	}

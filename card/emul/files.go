@@ -84,6 +84,14 @@ func (a access) allowed(op uicc.Access, verified func(ref byte) bool) bool {
 	return uicc.Allowed(a.list(), op, verified)
 }
 
+// grantedCommand is granted for a command that rules name by its header.
+func (a access) grantedCommand(ins byte) bool { return a.allowedCommand(ins, a.rules.verified) }
+
+// allowedCommand is allowed for a command that rules name by its header.
+func (a access) allowedCommand(ins byte, verified func(ref byte) bool) bool {
+	return uicc.AllowedCommand(a.list(), ins, verified)
+}
+
 // list is the rules; none where the record is missing.
 func (a access) list() []uicc.AccessRule {
 	if a.rules.records == nil {

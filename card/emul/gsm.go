@@ -57,6 +57,10 @@ func gsmHandler(ins byte) handler {
 		return (*Card).binaryGSM
 	case uicc.INSReadRecord, uicc.INSUpdateRecord:
 		return (*Card).recordGSM
+	case uicc.INSSearchRecord: // SEEK in class A0
+		return (*Card).seekGSM
+	case uicc.INSIncrease:
+		return (*Card).increaseGSM
 	case uicc.INSGetResponse:
 		return (*Card).getResponse
 	case uicc.INSAuthenticate:
@@ -194,15 +198,37 @@ func (c *Card) gsmResponse(ch *channel) uicc.GSMResponse {
 	if f.recordLen != 0 {
 		g.Structure = uicc.GSMLinearFixed
 	}
-	g.Access = [3]byte{c.gsmCondition(f, uicc.AccessRead)<<4 | c.gsmCondition(f, uicc.AccessUpdate), 0xFF, 0xFF}
+	increase := c.gsmWho(func(v func(byte) bool) bool { return f.access.allowedCommand(uicc.INSIncrease, v) })
+	if f.cyclic {
+		g.Structure = uicc.GSMCyclic
+		if increase != gsmNever {
+			g.Increase = gsmIncreasable
+		}
+	}
+	g.Access = [3]byte{
+		c.gsmCondition(f, uicc.AccessRead)<<4 | c.gsmCondition(f, uicc.AccessUpdate), increase<<4 | 0x0F,
+		c.gsmCondition(f, uicc.AccessActivate)<<4 | c.gsmCondition(f, uicc.AccessDeactivate),
+	}
 	return uicc.GSMResponse{Size: uint16(len(f.data)), FID: f.fid, Type: uicc.GSMEF, EF: &g}
 }
+
+// gsmNever is the condition that nobody meets, gsmIncreasable byte 8 of an EF that
+// INCREASE is allowed of.
+const (
+	gsmNever       = 0xF
+	gsmIncreasable = 0x40
+)
 
 // gsmCondition tells who may do op: 0 always, 1 CHV1, 2 CHV2, 4 to E an administrative
 // code, F never (TS 51.011, 9.3).
 func (c *Card) gsmCondition(f *file, op uicc.Access) byte {
+	return c.gsmWho(func(v func(byte) bool) bool { return f.access.allowed(op, v) })
+}
+
+// gsmWho is gsmCondition of what allowed tells.
+func (c *Card) gsmWho(allowed func(verified func(ref byte) bool) bool) byte {
 	only := func(refs ...byte) bool {
-		return f.access.allowed(op, func(ref byte) bool { return slices.Contains(refs, ref) })
+		return allowed(func(ref byte) bool { return slices.Contains(refs, ref) })
 	}
 	if only() {
 		return 0x0
@@ -218,7 +244,7 @@ func (c *Card) gsmCondition(f *file, op uicc.Access) byte {
 			return nibble
 		}
 	}
-	return 0xF
+	return gsmNever
 }
 
 // gsmDir is the answer for a directory. CHV1 is PIN1, CHV2 the PIN2 of the USIM. The
