@@ -71,7 +71,7 @@ func OpenCassette(path string) (*Cassette, error) {
 // Cassette makes a card of the recording, at its beginning.
 func (rec *Recording) Cassette() *Cassette {
 	c := &Cassette{rec: rec}
-	c.skip()
+	c.rewind()
 	return c
 }
 
@@ -84,6 +84,12 @@ func (c *Cassette) skip() {
 
 func (c *Cassette) advance() {
 	c.next++
+	c.skip()
+}
+
+// rewind goes back to the beginning.
+func (c *Cassette) rewind() {
+	c.next = 0
 	c.skip()
 }
 

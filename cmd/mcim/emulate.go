@@ -19,12 +19,14 @@ import (
 )
 
 type emulateCmd struct {
-	Profile  string `help:"Profile of the card: TOML with model, iccid, imsi, pin1, puk1, k, opc, amf, sqn, adm1." placeholder:"FILE"`
-	Image    string `help:"File that keeps the card's state; an existing one wins over the profile. Without it the state ends with the command." placeholder:"FILE"`
-	Count    int    `help:"Play so many cards, up to 16, each in a reader of its own: ICCID and IMSI are counted up, the keys are new." default:"1" placeholder:"N"`
-	Profiles string `help:"Folder for the profile of each card, with its keys: card-01.toml and so on. Those that are there are used." placeholder:"DIR"`
-	VPCD     string `name:"vpcd" help:"Put the card into the virtual reader that listens there." placeholder:"HOST:PORT" xor:"where" required:""`
-	Private  bool   `help:"Start a pcscd of its own and print PCSCLITE_CSOCK_NAME=... for PC/SC programs." xor:"where" required:""`
+	Profile  string   `help:"Profile of the card: TOML with model, iccid, imsi, pin1, puk1, k, opc, amf, sqn, adm1." placeholder:"FILE"`
+	Image    string   `help:"File that keeps the card's state; an existing one wins over the profile. Without it the state ends with the command." placeholder:"FILE"`
+	Count    int      `help:"Play so many cards, up to 16, each in a reader of its own: ICCID and IMSI are counted up, the keys are new." default:"1" placeholder:"N"`
+	Profiles string   `help:"Folder for the profile of each card, with its keys: card-01.toml and so on. Those that are there are used." placeholder:"DIR"`
+	Card     string   `help:"Play this card in the place of one of a profile: replay:FILE, emul:usim, emul:IMAGE, pcsc:INDEX or pcsc:NAME." placeholder:"URI"`
+	Allow    []string `help:"ICCID of the card of --card pcsc:, which others may then write to and spend of." placeholder:"ICCID"`
+	VPCD     string   `name:"vpcd" help:"Put the card into the virtual reader that listens there." placeholder:"HOST:PORT" xor:"where" required:""`
+	Private  bool     `help:"Start a pcscd of its own and print PCSCLITE_CSOCK_NAME=... for PC/SC programs." xor:"where" required:""`
 }
 
 // Help is the long help text.
@@ -42,6 +44,8 @@ Examples:
   mcim emulate --private --image card.img
   mcim emulate --private --count 16 --profile card.toml --profiles cards --image cards/card.img
   mcim emulate --vpcd localhost:35963 --profile card.toml
+  mcim emulate --private --card replay:session.jsonl
+  mcim emulate --private --card pcsc:0 --allow 8999901000000000018
 
 With the line that --private prints, any PC/SC program reaches the card, from another terminal:
 PCSCLITE_CSOCK_NAME=/tmp/mcim-run-pcscd-1/pcscd.comm mcim card info
@@ -50,6 +54,12 @@ With --count the first card is that of the profile, and the others are made afte
 PINs and with K, OPc and ADM1 of their own; only --profiles keeps those for you. The readers stand
 in the order of the cards, and --image card.img stands for card-01.img, card-02.img and so on. One
 pcscd has 16 readers at most: for more cards start the command again.
+
+--card plays a card that is elsewhere. A recording answers what was recorded, in that order, and all
+else with 6F00; where, and the first byte that differs, is said on standard error. A reset that was
+not recorded begins it anew. A card in a reader (of the pcscd that this command finds) is guarded:
+what writes or spends is answered 6985 unless --allow names the card, and so is the last try of a
+PIN or PUK, always.
 
 Note: the driver of the virtual reader listens on all addresses of the machine.`
 }
@@ -63,6 +73,10 @@ func (c *emulateCmd) Validate() error {
 		return fmt.Errorf("--count %d: one pcscd has %d readers at most; start mcim emulate --private once more for the others", c.Count, vpcd.MaxSlots)
 	case c.Count > 1 && !c.Private:
 		return fmt.Errorf("--count %d needs --private: --vpcd names one reader, start mcim emulate once for each", c.Count)
+	case c.Card != "" && (c.Count > 1 || c.Profile+c.Image+c.Profiles != ""):
+		return errors.New("--card is a card that is made already: leave --profile, --image, --profiles and --count out")
+	case len(c.Allow) > 0 && c.Card == "":
+		return errors.New("--allow is for a card in a reader: --card pcsc:INDEX or pcsc:NAME")
 	case c.Profiles != "" && c.Profile == "":
 		return errors.New("--profiles keeps what is made after a profile: give --profile FILE too")
 	case c.VPCD == "":
@@ -86,6 +100,7 @@ type playing struct {
 // playingCard is one of the cards.
 type playingCard struct {
 	Reader  string `json:"reader,omitempty"`
+	Card    string `json:"card,omitempty"` // URI, of --card
 	ICCID   string `json:"iccid,omitempty"`
 	IMSI    string `json:"imsi,omitempty"`    // where a profile tells it
 	Image   string `json:"image,omitempty"`   // file
@@ -97,7 +112,7 @@ type playingCard struct {
 // Run plays the cards.
 func (c *emulateCmd) Run(con console, ctx *contextHolder) error {
 	start := time.Now()
-	cards, err := c.cards(ctx)
+	cards, err := c.cards(con, ctx)
 	defer func() {
 		for _, one := range cards {
 			_ = one.card.Close()

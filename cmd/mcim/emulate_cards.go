@@ -10,14 +10,19 @@ import (
 	"strings"
 
 	"mcim/card"
+	"mcim/card/device"
 	"mcim/card/emul"
+	"mcim/card/trace"
 )
 
-// cards opens the images, or makes the cards of the profile. With an error it gives
-// those that are open.
-func (c *emulateCmd) cards(ctx context.Context) ([]playingCard, error) {
+// cards opens the card of --card, or the images, or makes the cards of the profile. With
+// an error it gives those that are open.
+func (c *emulateCmd) cards(con console, ctx context.Context) ([]playingCard, error) {
+	if c.Card != "" {
+		return c.shared(con, ctx)
+	}
 	if c.Profile == "" && c.Image == "" {
-		return nil, usage(errors.New("nothing says which card to play: give --profile FILE, or --image FILE of an earlier one"))
+		return nil, usage(errors.New("nothing says which card to play: give --profile FILE, --image FILE of an earlier one, or --card URI"))
 	}
 	profiles, err := c.profiles()
 	if err != nil {
@@ -43,6 +48,22 @@ func (c *emulateCmd) cards(ctx context.Context) ([]playingCard, error) {
 		}
 	}
 	return cards, nil
+}
+
+// shared opens the card of --card.
+func (c *emulateCmd) shared(con console, ctx context.Context) ([]playingCard, error) {
+	open, err := device.Open(ctx, c.Card, 0)
+	if err != nil {
+		return nil, err
+	}
+	given, err := open.Share(c.Allow, func(err error) { con.say("mcim: %s", oneLine(err)) })
+	if errors.Is(err, trace.ErrNoATR) {
+		err = usage(fmt.Errorf("%s: %w", c.Card, err))
+	}
+	if err != nil {
+		given = open // to be closed
+	}
+	return []playingCard{{Card: c.Card, card: given}}, err
 }
 
 // card opens an image, or makes the card of a profile.

@@ -165,7 +165,7 @@ func (w *worn) given(image, spend string) map[string][]string {
 		"<changes>": {w.file("changes.json")}, "--resume": {""}, "--undo": {filepath.Join(w.dir, fmt.Sprintf("undo%d", w.next))},
 		"<file>": {w.trace}, "--record": {filepath.Join(w.dir, fmt.Sprintf("record%d", w.next))},
 		"--lab": {missing}, "--tpm": {""}, "--kind": {}, "--procedure": {},
-		"--image": {image}, "--profile": {"", w.profile}, "--vpcd": {"localhost:1"}, "--count": {""}, "--profiles": {},
+		"--image": {"", image}, "--profile": {"", w.profile}, "--vpcd": {"localhost:1"}, "--count": {""}, "--profiles": {},
 		"<dump>": {""}, "--rule": {},
 	}
 }

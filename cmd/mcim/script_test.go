@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -88,6 +89,8 @@ func TestScripts(t *testing.T) {
 			"code":    codeCommand,
 			"lines":   linesCommand,
 			"await":   awaitCommand,
+			"bridged": bridgedCommand,
+			"ends":    endsCommand,
 		},
 	})
 }
@@ -150,7 +153,7 @@ func start(ts *testscript.TestScript, name string, args []string, ready func(*ex
 	ts.Check(err)
 	cmd := exec.Command(mcim, args...)
 	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "TMPDIR=" + ts.Getenv("TMPDIR"), "HOME=" + ts.Getenv("HOME")}
+	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "TMPDIR=" + ts.Getenv("TMPDIR"), "HOME=" + ts.Getenv("HOME"), "PCSCLITE_CSOCK_NAME=" + ts.Getenv("PCSCLITE_CSOCK_NAME")}
 	out, err := os.Create(ts.MkAbs(name + ".out"))
 	ts.Check(err)
 	talk, err := os.Create(ts.MkAbs(name + ".err"))
@@ -423,6 +426,28 @@ func linesCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if n := strconv.Itoa(strings.Count(ts.ReadFile(args[0]), "\n")); n != args[1] {
 		ts.Fatalf("%s has %s lines, want %s", args[0], n, args[1])
+	}
+}
+
+// bridgedCommand (bridged NAME) goes over to the pcscd of `mcim emulate --json`.
+func bridgedCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: bridged NAME")
+	}
+	var document playing
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0]+".out")), &document))
+	ts.Setenv("PCSCLITE_CSOCK_NAME", document.Socket)
+}
+
+// endsCommand (ends NAME CODE) waits for the end of what play started.
+func endsCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: ends NAME CODE")
+	}
+	cmd := ts.Value("children").(*children).byName[args[0]]
+	_ = cmd.Wait()
+	if code := strconv.Itoa(cmd.ProcessState.ExitCode()); code != args[1] {
+		ts.Fatalf("exit code %s, want %s", code, args[1])
 	}
 }
 
