@@ -149,9 +149,14 @@ func triggers() map[string][]trigger {
 		"opl-pnn": {
 			with([]int{45, 46}, map[string][]string{"ADF.USIM/EF.OPL": {`{"plmn":"001-01","area_low":"0000","area_high":"fffe","pnn_record":2}`}, "ADF.USIM/EF.PNN": {"0x430a82c596b34cbfbfe5eb39"}}),
 			with([]int{45, 46}, map[string][]string{"ADF.USIM/EF.OPL": {`{"plmn":"001-01","area_low":"0000","area_high":"fffe","pnn_record":1}`}, "ADF.USIM/EF.PNN": {"null"}}),
-			with([]int{46}, map[string][]string{"ADF.USIM/EF.OPL": {`{"plmn":"001-01","area_low":"0000","area_high":"fffe","pnn_record":1}`}}),
+			doc(func(d *dump.Document) {
+				put(d, "ADF.USIM/EF.OPL", `{"plmn":"001-01","area_low":"0000","area_high":"fffe","pnn_record":1}`)
+				serve(d, 46)
+				unserve(d, 45)
+				remove(d, "ADF.USIM/EF.PNN")
+			}),
 		},
-		"ecc-empty": {write("ADF.USIM/EF.ECC#1", "null")},
+		"ecc-empty": {doc(func(d *dump.Document) { put(d, "ADF.USIM/EF.ECC", "null", "null") })},
 
 		"loci-forbidden": {
 			write("ADF.USIM/EF.LOCI", `{"tmsi":"ffffffff","lai":{"plmn":"262-01","code":"fffe"},"rfu":255,"status":"network_not_allowed"}`),
