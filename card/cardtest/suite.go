@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -36,6 +37,13 @@ type Facts struct {
 	// aka.Subscriber.Next. Without it, or without PIN1, the case about AUTHENTICATE is
 	// left out. It spends two sequence numbers.
 	Home func(rand [16]byte) (aka.Vector, error)
+	// Change makes the changes of a document, or completes those of an undo document,
+	// and gives the undo document, "" where there is nothing to change (package
+	// card/change). Without it the cases about changes are left out; they put back
+	// what they change.
+	Change func(ctx context.Context, c card.Card, document string, resume bool) (undo string, err error)
+	// Edit is a document that changes two files or more.
+	Edit string
 	// Seed is that of everything random in the suite: with the same seed, two cards
 	// of the same state are sent the same bytes.
 	Seed uint64
@@ -49,10 +57,10 @@ type suite struct {
 
 // TestCard is the suite that every card.Card has to pass. open gives the card
 // under test, powered and not yet used, each time it is called; the suite closes
-// it. It sends no command that writes a file.
+// it. It writes files only as facts allow, and puts them back.
 func TestCard(t *testing.T, open func(testing.TB) card.Card, facts Facts) {
 	s := suite{open, facts}
-	for _, c := range s.basics() {
+	for _, c := range slices.Concat(s.basics(), s.changeCases()) {
 		if c.applies {
 			t.Run(c.name, c.run)
 		}

@@ -17,6 +17,7 @@ import (
 	"mcim/card"
 	"mcim/card/aka"
 	"mcim/card/cardtest"
+	"mcim/card/change"
 	"mcim/card/emul"
 	"mcim/card/model"
 	"mcim/card/pcsc"
@@ -99,8 +100,29 @@ func newBackends(t *testing.T) *backends {
 	}
 	facts := cardtest.Facts{
 		ICCID: profile.ICCID, App: m.AID, Protected: card.InApp(m.AID, usim.EFIMSI), PIN1: pin, SpendTry: true, Seed: 812,
+		Edit: `{"files":[{"path":"ADF.USIM/EF.SPN","decoded":{"display":[],"name":"suite"}},{"path":"ADF.ISIM/EF.IMPU","record":2,
+			"decoded":{"impu":"sip:suite@example.org"}},{"path":"MF/EF.PL","decoded":{"languages":["de","en"]}}]}`,
 	}
 	return &backends{profile, facts, t.TempDir()}
+}
+
+// changer is cardtest.Facts.Change.
+func changer(o change.Options) func(context.Context, card.Card, string, bool) (string, error) {
+	return func(ctx context.Context, c card.Card, document string, resume bool) (undo string, err error) {
+		d, err := change.Parse([]byte(document))
+		if err == nil && resume {
+			d, err = d.Resumed()
+		}
+		if err != nil {
+			return "", err
+		}
+		o.Journal = func(_ string, b []byte) error {
+			undo = string(b)
+			return nil
+		}
+		_, err = change.Apply(ctx, c, d, o)
+		return undo, err
+	}
 }
 
 func (b *backends) card(t *testing.T) *emul.Card {
@@ -140,6 +162,7 @@ func TestThreeBackends(t *testing.T) {
 		t.Run(fmt.Sprintf("Le left out %v", t0), func(t *testing.T) {
 			b := newBackends(t)
 			b.facts.Session.T0 = t0
+			b.facts.Change = changer(change.Options{PIN1: b.facts.PIN1, ADM: b.profile.ADM1, Allow: []string{b.profile.ICCID}, Session: b.facts.Session})
 			direct := b.run(t, "in process", b.recorded(b.card(t)))
 			through := b.run(t, "behind pcscd", behindPCSCD(t, b.card(t)))
 			replayed := b.run(t, "recording", b.replayed())

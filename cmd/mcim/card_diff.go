@@ -66,7 +66,7 @@ func dumpOf(ctx context.Context, name, pinFile string) (dump.Document, error) {
 	b, err := os.ReadFile(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return dump.Document{}, usage(fmt.Errorf("%q is neither a file nor the URI of a card: %w", name, device.Check(name)))
+		return dump.Document{}, usage(fmt.Errorf("%q: no such file, and %w", name, device.ErrURI))
 	case err != nil:
 		return dump.Document{}, usage(err)
 	}
