@@ -272,6 +272,21 @@ func copied(t testing.TB, image string) string {
 	return to
 }
 
+// spared applies the edits to the end: the number of APDUs before the undo document
+// was kept, and in all.
+func spared(t *testing.T, c card.Card) (first, all int) {
+	t.Helper()
+	counted, o := &cut{Card: c, at: 1 << 30}, options(t, new([]byte))
+	o.Journal = func(string, []byte) error {
+		first = counted.sent
+		return nil
+	}
+	if _, err := Apply(t.Context(), counted, parsed(t, edits), o); err != nil {
+		t.Fatal(err)
+	}
+	return first, counted.sent
+}
+
 // TestCut cuts an apply at each of its APDUs: from what is left on disk, the undo
 // document completes it, and undoes it, byte for byte, and no try is lost.
 func TestCut(t *testing.T) {
@@ -284,15 +299,7 @@ func TestCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	c = onDisk(t, copied(t, image), nil)
-	counted := &cut{Card: c, at: 1 << 30}
-	first, o := 0, options(t, new([]byte))
-	o.Journal = func(string, []byte) error {
-		first = counted.sent
-		return nil
-	}
-	if _, err := Apply(t.Context(), counted, parsed(t, edits), o); err != nil {
-		t.Fatal(err)
-	}
+	first, all := spared(t, c)
 	after := state(t, c)
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
@@ -305,7 +312,7 @@ func TestCut(t *testing.T) {
 			if how == "before" {
 				from = 0
 			}
-			for at := from; at < counted.sent; at++ {
+			for at := from; at < all; at++ {
 				if cutAt(t, image, cut{at: at, how: how}, before, after) {
 					broken++
 				}
@@ -602,5 +609,45 @@ func TestCounts(t *testing.T) {
 	}
 	if b.String() != string(want) {
 		t.Errorf("counts differ; if that is meant, run with -update:\n%swant\n%s", &b, want)
+	}
+}
+
+// TestTornRecord: a record with bytes of both is completed, and undone; with another
+// byte it is neither.
+func TestTornRecord(t *testing.T) {
+	t.Parallel()
+	c := newCard(t)
+	var undo []byte
+	o := options(t, &undo)
+	d := parsed(t, `{"files":[{"path":"ADF.ISIM/EF.IMPU","record":2,"decoded":{"impu":"sip:lab@example.org"}}]}`)
+	result, err := Apply(t.Context(), c, d, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := result.Changes[0]
+	write := func(b []byte) {
+		t.Helper()
+		doc := fmt.Sprintf(`{"files":[{"path":"ADF.ISIM/EF.IMPU","record":2,"raw":"%x"}]}`, b)
+		if _, err := Apply(t.Context(), c, parsed(t, doc), options(t, new([]byte))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	torn := append(bytes.Clone(change.after.Reveal()[:10]), change.before.Reveal()[10:]...)
+	resumed, err := parsed(t, string(undo)).Resumed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, end := range []Document{resumed, parsed(t, string(undo))} {
+		write(torn)
+		if r, err := Apply(t.Context(), c, end, options(t, new([]byte))); err != nil || r.Written != 1 {
+			t.Errorf("%+v %v", r, err)
+		}
+	}
+	torn[5]++
+	write(torn)
+	for _, end := range []Document{resumed, parsed(t, string(undo))} {
+		if _, err := Apply(t.Context(), c, end, options(t, new([]byte))); !errors.Is(err, ErrNotFeasible) {
+			t.Error(err)
+		}
 	}
 }
