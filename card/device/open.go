@@ -91,11 +91,11 @@ func openRecording(uri, name string) (*Card, error) {
 	return &Card{Card: c, URI: uri, Spare: true}, nil
 }
 
-// openEmulated takes name for a model before it takes it for a file; write
-// ./usim for a file of that name.
+// openEmulated takes name for a model before it takes it for an image; write
+// ./usim for an image of that name. A file *.toml is a model.
 func openEmulated(uri, name string) (*Card, error) {
 	_, err := model.CardByName(name)
-	open, spare := openImage, err == nil
+	open, spare := openImage, err == nil || emul.IsFile(name)
 	if spare {
 		open = freshCard
 	}

@@ -52,7 +52,7 @@ func New(p Profile) (*Card, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	l, err := model.CardByName(p.Model)
+	l, err := p.layout()
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -23,7 +25,8 @@ import (
 
 // Profile is what a software UICC is born with.
 type Profile struct {
-	Model     string          // card (package model), such as "usim"
+	Model     string          // card (package model), such as "usim", or the path of a file with one
+	Card      *model.Card     // the card of that file; nil: Model is a name
 	ICCID     string          // 18 to 20 digits
 	IMSI      string          // 6 to 15 digits
 	PIN1      secret.Bytes    // 4 to 8 digits
@@ -85,20 +88,27 @@ type document struct {
 	AgeLimit                       *int64  `toml:"sqn_age_limit"`
 }
 
-// ReadProfile reads a profile from a TOML file. Errors are those of reading, and
-// *ProfileError.
+// ReadProfile reads a profile from a TOML file. Its model may be a file too, with a
+// path that is relative to the profile's: "./mine.toml". Errors are those of reading,
+// *ProfileError, and *model.FileError of the model's file.
 func ReadProfile(path string) (Profile, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return Profile{}, fmt.Errorf("read the profile: %w", err)
 	}
-	return ParseProfile(path, b)
+	return parseProfile(path, b, func(name string) (*model.Card, string, error) {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(filepath.Dir(path), name)
+		}
+		c, err := model.ReadCard(name)
+		return c, name, err
+	})
 }
 
 // ParseProfile decodes a profile, strictly: an unknown key, a missing one or a
 // value out of its bounds is a *ProfileError, which calls the file name.
 //
-//	model = "usim"
+//	model = "usim"                             # or the path of a file, see ReadProfile
 //	iccid = "8988211000000467343"            # digits
 //	imsi  = "001010000000001"
 //	pin1  = "1234"
@@ -125,11 +135,27 @@ func ReadProfile(path string) (Profile, error) {
 //	sqn_delta = 268435456                      # optional: how far SEQ may jump ahead
 //	sqn_age_limit = 32                         # optional: how far SEQ may be behind
 func ParseProfile(name string, data []byte) (Profile, error) {
+	return parseProfile(name, data, func(path string) (*model.Card, string, error) {
+		return nil, path, &ProfileError{Field: "model", Reason: "the path of a file is for a profile that is a file itself"}
+	})
+}
+
+// IsFile reports whether the model of a profile is the path of a file.
+func IsFile(model string) bool { return strings.HasSuffix(model, ".toml") }
+
+// parseProfile is ParseProfile, where read gives the card of a file and its path.
+func parseProfile(name string, data []byte, read func(path string) (*model.Card, string, error)) (Profile, error) {
 	var d document
 	if err := decodeTOML(name, data, &d); err != nil {
 		return Profile{}, err
 	}
 	p, err := d.profile()
+	if err == nil && IsFile(p.Model) {
+		p.Card, p.Model, err = read(p.Model)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = &ProfileError{Field: "model", Reason: err.Error() + "; its path is relative to the profile's"}
+		}
+	}
 	if err == nil {
 		err = p.check()
 	}
@@ -353,12 +379,20 @@ func (p *Profile) key() model.Key {
 	return k
 }
 
+// layout is the card that the profile is for.
+func (p *Profile) layout() (*model.Card, error) {
+	if p.Card != nil {
+		return p.Card, nil
+	}
+	return model.CardByName(p.Model)
+}
+
 // check looks at the bounds of every value; the error is a *ProfileError.
 func (p *Profile) check() error {
 	bad := func(field, reason string) error { return &ProfileError{Field: field, Reason: reason} }
-	l, err := model.CardByName(p.Model)
+	l, err := p.layout()
 	if err != nil {
-		return bad("model", "not known, want one of "+strings.Join(Models(), ", "))
+		return bad("model", "not known, want one of "+strings.Join(Models(), ", ")+", or a file such as ./mine.toml")
 	}
 	if _, err := uicc.EncodeICCID(p.ICCID); err != nil {
 		return bad("iccid", "want 18 to 20 digits")

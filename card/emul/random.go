@@ -17,15 +17,23 @@ const (
 	testIssuer = "8999901"
 )
 
-// RandomProfile makes a profile of the card with that name, with an identity of the test PLMN
+// RandomProfile makes a profile of the card with that name, or of the file with that
+// path, with an identity of the test PLMN
 // 001-01 and keys, PIN and codes that are new each time.
 func RandomProfile(name string) (Profile, error) {
-	p := Profile{Model: name, AMF: [2]byte{0x80, 0x00}, MNCLength: 2}
+	var file *model.Card
+	if IsFile(name) {
+		var err error
+		if file, err = model.ReadCard(name); err != nil {
+			return Profile{}, err
+		}
+	}
+	p := Profile{Model: name, Card: file, AMF: [2]byte{0x80, 0x00}, MNCLength: 2}
 	p.ICCID = withCheckDigit(testIssuer + digits(11))
 	p.IMSI = testPLMN + digits(10)
 	p.PIN1, p.PUK1 = secret.New([]byte(digits(4))), secret.New([]byte(digits(8)))
 	p.K, p.OPc, p.ADM1 = random(16), random(16), random(8)
-	l, err := model.CardByName(name)
+	l, err := p.layout()
 	if err != nil {
 		return p, p.check()
 	}

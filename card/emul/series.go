@@ -3,6 +3,7 @@ package emul
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"mcim/apdu/secret"
@@ -81,6 +82,14 @@ func (p Profile) WriteFile(path string) error {
 	return nil
 }
 
+// modelText is the model as another profile names it: a file by its whole path.
+func (p *Profile) modelText() string {
+	if abs, err := filepath.Abs(p.Model); err == nil && p.Card != nil {
+		return abs
+	}
+	return p.Model
+}
+
 // toml is the document that ParseProfile reads.
 func (p *Profile) toml() string {
 	var b strings.Builder
@@ -95,7 +104,7 @@ func (p *Profile) toml() string {
 		}
 	}
 	hex := func(key string, value []byte) { text(key, fmt.Sprintf("%x", value)) }
-	text("model", p.Model)
+	text("model", p.modelText())
 	text("iccid", p.ICCID)
 	text("imsi", p.IMSI)
 	text("pin1", string(p.PIN1.Reveal()))

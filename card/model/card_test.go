@@ -74,7 +74,7 @@ extends = "usim"
 without = ["ADF.USIM/EF.THRESHOLD"]
 files = [
   { path = "ADF.USIM/EF.SPN", size = 17, read = "always", update = "adm", value = { display = [], name = { text = "{plmn}" } } },
-  { path = "ADF.USIM/EF.X", fid = "6f99", sfi = 9, structure = "cyclic", record_length = 3, records = 2, read = "pin1", update = "pin1", hex = "00" },
+  { path = "ADF.USIM/EF.X", fid = "6f99", sfi = 22, structure = "cyclic", record_length = 3, records = 2, read = "pin1", update = "pin1", hex = "00" },
 ]
 `
 
@@ -98,7 +98,7 @@ func TestParseCard(t *testing.T) {
 			}
 		case "ADF.USIM/EF.X":
 			found++
-			if f.FID != 0x6F99 || f.SFI != 9 || f.Structure != ef.Cyclic || string(b) != "\x00\xff\xff\xff\xff\xff" {
+			if f.FID != 0x6F99 || f.SFI != 22 || f.Structure != ef.Cyclic || string(b) != "\x00\xff\xff\xff\xff\xff" {
 				t.Errorf("EF.X %+v, %x", f, b)
 			}
 		case "ADF.USIM/EF.THRESHOLD":
@@ -155,13 +155,15 @@ func TestParseCardRefuses(t *testing.T) {
 		{`ADF.USIM/EF.X`, `ADF.USIM/DF.X/EF.X`, 7, "no directory"},
 		{`ADF.USIM/EF.X`, `EF.X`, 7, "no directory"},
 		{`ADF.USIM/EF.X", fid = "6f99"`, `ADF.USIM/EF.X"`, 7, "fid of 2 bytes"},
-		{`"6f99"`, `"6f07"`, 0, "a second file 6F07"},
+		{`"6f99"`, `"6f07"`, 7, "a second file 6F07"},
+		{`sfi = 22`, `sfi = 7`, 7, "a second file with the short identifier 7"},
+		{`ADF.USIM/EF.X", fid = "6f99", sfi = 22, structure = "cyclic"`, `ADF.USIM/EF.ARR"`, 7, "leave it out"},
 		{`"cyclic"`, `"ring"`, 7, "linear fixed"},
-		{`sfi = 9`, `sfi = 31`, 7, "1 to 30"},
+		{`sfi = 22`, `sfi = 31`, 7, "1 to 30"},
 		{`records = 2`, `records = 255`, 7, "1 to 254"},
 		{`hex = "00"`, `hex = "00000000000000"`, 7, "room"},
 		{`hex = "00"`, `value = {}`, 7, "no codec"},
-		{`{ path = "ADF.USIM/EF.X"`, `{ path = "DF.GSM/EF.AD", same = "ADF.USIM/EF.NONE" }, { path = "ADF.USIM/EF.X"`, 0, "there is no ADF.USIM/EF.NONE"},
+		{`{ path = "ADF.USIM/EF.X"`, `{ path = "DF.GSM/EF.AD", same = "ADF.USIM/EF.NONE" }, { path = "ADF.USIM/EF.X"`, 7, "there is no ADF.USIM/EF.NONE"},
 	} {
 		text := strings.Replace(mineCard, c.old, c.new, 1)
 		got, err := ParseCard("mine.toml", []byte(text))

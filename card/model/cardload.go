@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -72,6 +73,15 @@ func ParseCard(name string, data []byte) (*Card, error) {
 	return parseCard(name, data, all)
 }
 
+// ReadCard is ParseCard of a file. Errors are those of reading, and *FileError.
+func ReadCard(path string) (*Card, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCard(path, b)
+}
+
 // RestoreCard makes a card of its Texts. Those of an embedded card give that card.
 func RestoreCard(texts [][]byte) (*Card, error) {
 	all, err := embeddedCards()
@@ -129,7 +139,8 @@ func parseCard(name string, data []byte, bases []*Card) (*Card, error) {
 		}
 	}
 	if err := c.complete(); err != nil {
-		return nil, &FileError{name, 0, err.Error()}
+		path, _, _ := strings.Cut(err.Error(), ": ")
+		return nil, &FileError{name, lineWith(data, path), err.Error()}
 	}
 	return c, nil
 }
@@ -327,6 +338,31 @@ func (d *fileDocument) setContent(f *CardFile) error {
 	return err
 }
 
+// checkIdentifiers wants the identifiers and the short identifiers of each directory to
+// be of one file each. EF.ARR is made by the program.
+func (c *Card) checkIdentifiers() error {
+	type id struct {
+		dir   ef.Dir
+		short bool
+		value uint16
+	}
+	seen := map[id]bool{}
+	for _, f := range c.Files {
+		long, short := id{f.Dir, false, f.FID}, id{f.Dir, true, uint16(f.SFI)}
+		switch {
+		case f.Name == "EF.ARR":
+			return fmt.Errorf("%s: it is made with what the other files need: leave it out", f.Path())
+		case seen[long]:
+			return fmt.Errorf("%s: a second file %04X", f.Path(), f.FID)
+		case f.SFI != 0 && f.Same == "" && seen[short]:
+			return fmt.Errorf("%s: a second file with the short identifier %d", f.Path(), f.SFI)
+		}
+		seen[long] = true
+		seen[short] = seen[short] || f.SFI != 0 && f.Same == ""
+	}
+	return nil
+}
+
 // complete checks the card as a whole.
 func (c *Card) complete() error {
 	if len(c.Applications) == 0 || c.Applications[0].Dir != ef.DirUSIM || !bytes.HasPrefix(c.Applications[0].AID, c.Family.AID) {
@@ -335,15 +371,10 @@ func (c *Card) complete() error {
 	if err := c.checkPINs(); err != nil {
 		return err
 	}
-	seen := map[ef.Dir]map[uint16]bool{}
+	if err := c.checkIdentifiers(); err != nil {
+		return err
+	}
 	for _, f := range c.Files {
-		if seen[f.Dir] == nil {
-			seen[f.Dir] = map[uint16]bool{}
-		}
-		if seen[f.Dir][f.FID] {
-			return fmt.Errorf("%s: a second file %04X", f.Dir, f.FID)
-		}
-		seen[f.Dir][f.FID] = true
 		root, _, _ := strings.Cut(string(f.Dir), "/")
 		if strings.HasPrefix(root, "ADF.") && !slices.ContainsFunc(c.Applications, func(a Application) bool { return string(a.Dir) == root }) {
 			return fmt.Errorf("%s: there is no application %s", f.Path(), root)

@@ -9,6 +9,7 @@ import (
 
 	"mcim/card/device"
 	"mcim/card/emul"
+	"mcim/card/model"
 	"mcim/card/trace"
 	"mcim/hwtest"
 )
@@ -68,8 +69,9 @@ func imageError(err error) error {
 	var other *emul.ICCIDError
 	var profile *emul.ProfileError
 	var recording *trace.FileError
+	var layout *model.FileError
 	switch {
-	case errors.As(err, &other), errors.As(err, &profile), errors.As(err, &recording),
+	case errors.As(err, &other), errors.As(err, &profile), errors.As(err, &recording), errors.As(err, &layout),
 		errors.Is(err, emul.ErrImageVersion), errors.Is(err, emul.ErrImageKey):
 		return usage(err)
 	case errors.Is(err, emul.ErrImageDamaged):

@@ -32,12 +32,14 @@ type emulateCmd struct {
 // Help is the long help text.
 func (emulateCmd) Help() string {
 	return `A profile holds keys: keep it readable for you alone. Values are strings in quotes: model, one
-of "` + strings.Join(emul.Models(), `", "`) + `"; iccid, imsi, pin1 and puk1 are digits, k, opc, amf,
-sqn and adm1 hexadecimal without spaces. Optional are mnc_length (a number), algorithm ("milenage";
-"tuak" has topc of 32 bytes in the place of opc, "xor" has neither), routing (digits of the routing
-indicator), and suci_scheme ("null", "profile_a", "profile_b") with suci_key_id (a number) and
-suci_key (the home network's public key). Codes that a model has besides: pin2 and universal, as
-pin1 where they are left out; puk2 and universal_puk, as puk1; adm2 to adm10, as adm1.
+of those below or a file of yours; iccid, imsi, pin1 and puk1 are digits, k, opc, amf, sqn and adm1
+hexadecimal without spaces. Optional are mnc_length (a number), algorithm ("milenage"; "tuak" has
+topc of 32 bytes in the place of opc, "xor" has neither), routing (digits of the routing indicator),
+and suci_scheme ("null", "profile_a", "profile_b") with suci_key_id (a number) and suci_key (the
+home network's public key). Codes that a model has besides: pin2 and universal, as pin1 where they
+are left out; puk2 and universal_puk, as puk1; adm2 to adm10, as adm1.
+
+Models: ` + strings.Join(emul.Models(), ", ") + `.
 
 Examples:
   mcim emulate --private --profile card.toml --image card.img
@@ -46,6 +48,35 @@ Examples:
   mcim emulate --vpcd localhost:35963 --profile card.toml
   mcim emulate --private --card replay:session.jsonl
   mcim emulate --private --card pcsc:0 --allow 8999901000000000018
+
+A model of your own is a TOML file, which the profile names by a path relative to its own:
+model = "./mine.toml". It says what files the card has and who may read and update them, "always",
+"pin1", "adm", "never" and so on; values are as mcim card dump writes them, and {imsi}, {iccid},
+{mcc}, {mnc}, {mnc3}, {msin}, {plmn}, {routing} and {acc} differ from card to card. What it extends
+it has too. A wrong one is refused with its line. This is one:
+
+  name = "mine"
+  title = "as usim, with another name, a file more and one less"
+  extends = "usim"
+  rules = "arr"   # or "expanded": access rules in the FCP, and no EF.ARR
+  without = ["MF/EF.UMPC"]
+  [[files]]
+  path = "ADF.USIM/EF.SPN"
+  size = 17
+  read = "always"
+  update = "adm"
+  value = { display = ["plmn_at_home"], name = "lab {plmn}" }
+  [[files]]       # of no specification: it needs fid, structure and hex
+  path = "ADF.USIM/EF.OWN"
+  fid = "6f99"
+  structure = "linear fixed"
+  record_length = 4
+  records = 2
+  read = "pin1"
+  update = "pin1"
+  hex = "0102030405060708"
+
+With emul:./mine.toml as its --card, mcim card dump shows what a card of it looks like.
 
 With the line that --private prints, any PC/SC program reaches the card, from another terminal:
 PCSCLITE_CSOCK_NAME=/tmp/mcim-run-pcscd-1/pcscd.comm mcim card info
