@@ -76,6 +76,7 @@ func build(l *model.Card, p Profile) (*Card, error) {
 	}
 	c := b.card
 	c.channels[0] = channel{open: true, dir: c.mf}
+	c.resetToolkit()
 	return c, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"mcim/apdu"
+	"mcim/apdu/cat"
 	"mcim/apdu/uicc"
 	"mcim/apdu/usim"
 	"mcim/card"
@@ -16,7 +17,6 @@ import (
 
 // Instructions that package uicc has no command for.
 const (
-	insTerminalProfile    = 0x10
 	insTerminalCapability = 0xAA
 )
 
@@ -54,6 +54,7 @@ type Card struct {
 	authLeft *uint32
 
 	channels [channels]channel
+	toolkit  toolkit
 	waiting  response     // for GET RESPONSE
 	answered response     // for AUTHENTICATE with the odd instruction byte
 	command  apdu.Command // the one that is being answered
@@ -104,6 +105,7 @@ func (c *Card) Reset(ctx context.Context) ([]byte, error) {
 	}
 	c.channels = [channels]channel{{open: true, dir: c.mf}}
 	c.waiting, c.answered = response{}, response{}
+	c.resetToolkit()
 	for _, p := range c.pins {
 		p.verified = false
 	}
@@ -143,7 +145,7 @@ func (c *Card) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %d bytes, a command has at least 4", card.ErrCommand, len(command))
 	}
 	c.out = c.out[:0]
-	sw := c.answer(command)
+	sw := c.announce(&c.command, c.answer(command))
 	c.command = apdu.Command{} // its data may be a PIN, and is the caller's
 	c.out = binary.BigEndian.AppendUint16(c.out, uint16(sw))
 	return c.out, nil
@@ -168,7 +170,10 @@ func (c *Card) answer(command []byte) apdu.StatusWord {
 	if ch == nil {
 		return sw
 	}
-	handle, sw := handlerOf(cmd.CLA, cmd.INS)
+	handle, sw := c.toolkitCommand(cmd.CLA, cmd.INS), apdu.SWOK
+	if handle == nil {
+		handle, sw = handlerOf(cmd.CLA, cmd.INS)
+	}
 	switch {
 	case handle == nil:
 		return sw
@@ -260,7 +265,7 @@ func proprietary(ins byte) handler {
 		return (*Card).increase
 	case usim.INSGetIdentity:
 		return (*Card).getIdentity
-	case insTerminalProfile, insTerminalCapability:
+	case cat.INSTerminalProfile, insTerminalCapability:
 		return (*Card).takeNote
 	}
 	return nil

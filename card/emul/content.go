@@ -182,6 +182,7 @@ func (c *Card) writeFile(f *file, offset int, data []byte) apdu.StatusWord {
 	if f == c.keyFile || f == c.sqnFile {
 		c.gsm = nil
 	}
+	c.fileChanged(f)
 	return apdu.SWOK
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"mcim/apdu"
+	"mcim/apdu/cat"
 	"mcim/apdu/uicc"
 )
 
@@ -65,7 +66,7 @@ func gsmHandler(ins byte) handler {
 		return (*Card).getResponse
 	case uicc.INSAuthenticate:
 		return (*Card).runGSM
-	case insTerminalProfile:
+	case cat.INSTerminalProfile:
 		return (*Card).takeNote
 	}
 	return nil

@@ -24,6 +24,7 @@ type Card struct {
 	PINs          []PIN
 	Channels      int // logical channels, the basic one included: 1 to 20
 	Files         []CardFile
+	Toolkit       *Toolkit // nil: the card asks for nothing
 	// Texts are the TOML text and that of the card that it extends, if any:
 	// RestoreCard makes the same card of them in any later version.
 	Texts [][]byte

@@ -23,6 +23,7 @@ type cardDocument struct {
 	PIN         []pinDocument // pin1 and the family's ADM where it is missing
 	Channels    *int          // as many as the ATR tells where it is missing
 	Files       []fileDocument
+	Toolkit     *toolkitDocument
 }
 
 type applicationDocument struct {
@@ -65,6 +66,12 @@ type fileDocument struct {
 //	files = [                            # each on a line of its own
 //	  { path = "ADF.USIM/EF.SPN", size = 17, read = "always", update = "adm", value = { ... } },
 //	]
+//	[toolkit]                            # optional: what the card asks of the terminal
+//	refresh_on_change = true             # REFRESH after a file changed over ADM
+//	[[toolkit.command]]
+//	on = "start"                         # or "data available", "timer expiration", "OPEN CHANNEL" ...
+//	type = "SET UP EVENT LIST"           # or the whole command as hex = "d0..."
+//	objects = [{ event_list = { events = ["data available"] } }]
 func ParseCard(name string, data []byte) (*Card, error) {
 	all, err := embeddedCards()
 	if err != nil {
@@ -126,7 +133,7 @@ func parseCard(name string, data []byte, bases []*Card) (*Card, error) {
 	}
 	c.ExpandedRules = d.Rules == "expanded"
 	for _, step := range []func(*Card) *mistake{
-		func(c *Card) *mistake { return d.begin(c, bases) }, d.setPINs, d.setChannels,
+		func(c *Card) *mistake { return d.begin(c, bases) }, d.setPINs, d.setChannels, d.setToolkit,
 	} {
 		if m := step(c); m != nil {
 			return nil, &FileError{name, lineOf(data, *m), m.reason}
@@ -156,7 +163,7 @@ func (d *cardDocument) begin(c *Card, bases []*Card) *mistake {
 			return &mistake{"extends", 0, d.Extends + " extends another card itself"}
 		}
 		c.Family, c.Applications, c.Files = base.Family, base.Applications, slices.Clone(base.Files)
-		c.PINs, c.Channels = base.PINs, base.Channels
+		c.PINs, c.Channels, c.Toolkit = base.PINs, base.Channels, base.Toolkit
 		c.Texts = append(c.Texts, base.Texts...)
 	}
 	for _, path := range d.Without {
