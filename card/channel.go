@@ -15,6 +15,7 @@ var ErrChannelNumber = errors.New("card opened an impossible logical channel")
 // 11.1.17) and gives a Session on it. A card without a free one answers 6881 or
 // 6A81, as a *CommandError.
 func (s *Session) OpenChannel(ctx context.Context) (*Session, error) {
+	epoch := s.link.epoch
 	data, err := s.Do(ctx, uicc.ManageChannel{}.Command())
 	if err != nil {
 		return nil, err
@@ -22,7 +23,7 @@ func (s *Session) OpenChannel(ctx context.Context) (*Session, error) {
 	if len(data) != 1 || data[0] == 0 || data[0] > MaxChannel {
 		return nil, fmt.Errorf("%w: the number is %X, want one byte of 1 to %d", ErrChannelNumber, data, MaxChannel)
 	}
-	return &Session{link: s.link, channel: int(data[0]), epoch: s.link.epoch}, nil
+	return &Session{link: s.link, channel: int(data[0]), epoch: epoch}, nil
 }
 
 // CloseChannel closes the Session's channel. It does nothing on a channel that

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"mcim/apdu"
+	"mcim/apdu/cat"
 	"mcim/apdu/uicc"
 )
 
@@ -28,30 +29,34 @@ func (e *CommandError) Unwrap() error { return e.SW }
 
 // commandNames are those of TS 102 221, 10.1.2, and TS 102 222, 6.2, by instruction byte.
 var commandNames = map[byte]string{
-	uicc.INSSelect:         "SELECT",
-	uicc.INSStatus:         "STATUS",
-	uicc.INSReadBinary:     "READ BINARY",
-	uicc.INSUpdateBinary:   "UPDATE BINARY",
-	uicc.INSReadRecord:     "READ RECORD",
-	uicc.INSUpdateRecord:   "UPDATE RECORD",
-	uicc.INSSearchRecord:   "SEARCH RECORD",
-	uicc.INSIncrease:       "INCREASE",
-	uicc.INSVerify:         "VERIFY PIN",
-	uicc.INSChangePIN:      "CHANGE PIN",
-	uicc.INSDisablePIN:     "DISABLE PIN",
-	uicc.INSEnablePIN:      "ENABLE PIN",
-	uicc.INSUnblockPIN:     "UNBLOCK PIN",
-	uicc.INSAuthenticate:   "AUTHENTICATE",
-	uicc.INSManageChannel:  "MANAGE CHANNEL",
-	uicc.INSGetResponse:    "GET RESPONSE",
-	uicc.INSDeactivateFile: "DEACTIVATE FILE",
-	uicc.INSActivateFile:   "ACTIVATE FILE",
-	uicc.INSResizeFile:     "RESIZE FILE",
-	uicc.INSCreateFile:     "CREATE FILE",
-	uicc.INSDeleteFile:     "DELETE FILE",
-	uicc.INSTerminateDF:    "TERMINATE DF",
-	uicc.INSTerminateEF:    "TERMINATE EF",
-	uicc.INSTerminateCard:  "TERMINATE CARD USAGE",
+	uicc.INSSelect:          "SELECT",
+	uicc.INSStatus:          "STATUS",
+	uicc.INSReadBinary:      "READ BINARY",
+	uicc.INSUpdateBinary:    "UPDATE BINARY",
+	uicc.INSReadRecord:      "READ RECORD",
+	uicc.INSUpdateRecord:    "UPDATE RECORD",
+	uicc.INSSearchRecord:    "SEARCH RECORD",
+	uicc.INSIncrease:        "INCREASE",
+	uicc.INSVerify:          "VERIFY PIN",
+	uicc.INSChangePIN:       "CHANGE PIN",
+	uicc.INSDisablePIN:      "DISABLE PIN",
+	uicc.INSEnablePIN:       "ENABLE PIN",
+	uicc.INSUnblockPIN:      "UNBLOCK PIN",
+	uicc.INSAuthenticate:    "AUTHENTICATE",
+	uicc.INSManageChannel:   "MANAGE CHANNEL",
+	uicc.INSGetResponse:     "GET RESPONSE",
+	uicc.INSDeactivateFile:  "DEACTIVATE FILE",
+	uicc.INSActivateFile:    "ACTIVATE FILE",
+	uicc.INSResizeFile:      "RESIZE FILE",
+	uicc.INSCreateFile:      "CREATE FILE",
+	uicc.INSDeleteFile:      "DELETE FILE",
+	uicc.INSTerminateDF:     "TERMINATE DF",
+	uicc.INSTerminateEF:     "TERMINATE EF",
+	uicc.INSTerminateCard:   "TERMINATE CARD USAGE",
+	cat.INSTerminalProfile:  "TERMINAL PROFILE",
+	cat.INSFetch:            "FETCH",
+	cat.INSTerminalResponse: "TERMINAL RESPONSE",
+	cat.INSEnvelope:         "ENVELOPE",
 }
 
 // CommandName is the name of a command by its instruction byte (TS 102 221,

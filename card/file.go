@@ -53,6 +53,7 @@ type selection struct {
 	// empty where it is another one or not known.
 	current string
 	apps    [][]byte // the AIDs in EF.DIR, nil before it was read
+	forgets int      // the link's at the time of all this
 }
 
 // doOn is Do for a command that concerns a file.
@@ -101,6 +102,7 @@ func (s *Session) selectInApp(ctx context.Context, f File) (data []byte, err err
 	if err != nil {
 		return nil, err
 	}
+	state := s.link.state() // a REFRESH may reset the card on the way
 	if len(f.Path) == 0 || s.files.current != string(aid) {
 		data, err = s.doOn(ctx, f, uicc.SelectAID(aid).Command())
 		if err != nil {
@@ -113,7 +115,7 @@ func (s *Session) selectInApp(ctx context.Context, f File) (data []byte, err err
 			return nil, err
 		}
 	}
-	if len(f.Path) <= 1 {
+	if len(f.Path) <= 1 && s.link.state() == state {
 		s.files.current = string(aid)
 	}
 	return data, nil

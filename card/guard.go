@@ -101,7 +101,7 @@ type Guard struct {
 	config   GuardConfig
 	model    *model.Model
 	modelErr error // why there is no model
-	allowed  int   // 1 + the reset count at which the ICCID was found allowed
+	allowed  int   // 1 + the link's state at which the ICCID was found allowed
 	kind     kind
 	plan     []Step
 }
@@ -134,7 +134,7 @@ func (g *Guard) authorize(ctx context.Context, what string) error {
 	if g.model == nil {
 		return &RefusalError{what, g.modelErr.Error(), "add a model for this card (package card/model)", model.ErrUnknown}
 	}
-	epoch := g.session.link.epoch + 1
+	epoch := g.session.link.state() + 1
 	if g.allowed == epoch {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package card
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,15 @@ type link struct {
 	card    Card
 	options Options
 	epoch   int // counts resets
+	forgets int // counts Forget
+	// proactive answers what the card asks of the terminal; nil: nobody does. While it
+	// runs, serving is set.
+	proactive func(ctx context.Context, n int)
+	serving   bool
 }
+
+// state counts what may have changed the card: a reset or a REFRESH.
+func (l *link) state() int { return l.epoch + l.forgets }
 
 // NewSession is a Session on the basic channel.
 func NewSession(c Card, o Options) *Session {
@@ -66,7 +75,7 @@ func (s *Session) Channel() int { return s.channel }
 // basic channel only; all others are closed by the reset.
 func (s *Session) Reset(ctx context.Context) ([]byte, error) {
 	s.link.epoch++
-	s.files = selection{}
+	s.files = selection{forgets: s.link.forgets}
 	if s.channel == 0 {
 		s.epoch = s.link.epoch
 	}
@@ -76,6 +85,33 @@ func (s *Session) Reset(ctx context.Context) ([]byte, error) {
 	}
 	return atr, nil
 }
+
+// Forget drops what all Sessions on the card remember of its files: which application is
+// selected and what EF.DIR has. Call it when the card says that they changed (REFRESH).
+func (s *Session) Forget() { s.link.forgets++ }
+
+// OnProactive lets handle answer the card's proactive commands, for all Sessions on the
+// card: after a command that ended 91xx it is called with the length that FETCH has to ask
+// for, 1 to 256, before Send returns 9000 in its place. What handle itself sends gets 91xx
+// as it is. nil ends it. Package card/toolkit has such a handler.
+func (s *Session) OnProactive(handle func(ctx context.Context, n int)) { s.link.proactive = handle }
+
+// serveProactive lets the handler do its work, once for each command of a caller.
+func (s *Session) serveProactive(ctx context.Context, r apdu.Response) apdu.Response {
+	l := s.link
+	if r.SW.SW1() != swProactive || l.proactive == nil || l.serving {
+		return r
+	}
+	r.Data = bytes.Clone(r.Data) // the Card's, whose next answer may use it
+	l.serving = true
+	defer func() { l.serving = false }()
+	l.proactive(ctx, waiting(r.SW))
+	r.SW = apdu.SWOK
+	return r
+}
+
+// swProactive is SW1 of success with a proactive command pending (TS 102 221, 7.4.2.1).
+const swProactive = 0x91
 
 // Do is Send for commands that have to succeed: it returns the data, and a
 // *CommandError for every status word but success.
@@ -109,10 +145,17 @@ func (s *Session) Send(ctx context.Context, c apdu.Command) (apdu.Response, erro
 	if c.INS == uicc.INSSelect {
 		s.files.current = ""
 	}
-	return s.exchange(ctx, c)
+	r, err := s.exchange(ctx, c)
+	if err != nil {
+		return r, err
+	}
+	return s.serveProactive(ctx, r), nil
 }
 
 func (s *Session) usable() error {
+	if s.files.forgets != s.link.forgets {
+		s.files = selection{forgets: s.link.forgets}
+	}
 	switch {
 	case s.channel == 0:
 		s.adoptEpoch()
@@ -128,7 +171,7 @@ func (s *Session) usable() error {
 // adoptEpoch forgets what was selected before another Session reset the card.
 func (s *Session) adoptEpoch() {
 	if s.epoch != s.link.epoch {
-		s.epoch, s.files = s.link.epoch, selection{}
+		s.epoch, s.files = s.link.epoch, selection{forgets: s.link.forgets}
 	}
 }
 

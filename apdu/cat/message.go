@@ -287,3 +287,12 @@ func strict(b []byte, to any) error {
 	}
 	return nil
 }
+
+// Known reports whether a tag is that of a data object of TS 102 223 or TS 31.111.
+func Known(tag uint16) bool {
+	_, ok := others[tag]
+	for _, k := range known {
+		ok = ok || k.tag == tag
+	}
+	return ok
+}
