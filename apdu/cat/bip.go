@@ -55,7 +55,9 @@ func (v *ChannelStatus) fields(c *coder) {
 	}
 	first := v.State<<3 | v.Channel&0x07
 	c.u8(&first)
-	v.Channel, v.State = first&0x07, first>>3
+	if !c.writing {
+		v.Channel, v.State = first&0x07, first>>3
+	}
 	c.u8(&v.Info)
 }
 

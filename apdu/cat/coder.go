@@ -19,7 +19,8 @@ var (
 	ErrValue = errors.New("value does not fit the toolkit's data object")
 )
 
-// coder runs over the fields of a data object, to read or to write them.
+// coder runs over the fields of a data object, to read or to write them. Writing does not
+// touch the object: one may be encoded by several at once.
 type coder struct {
 	writing bool
 	in, out []byte
@@ -152,9 +153,11 @@ func (c *coder) digits(p *string) {
 
 // code is a byte with a name.
 func code[T table](c *coder, p *Named[T]) {
-	b := byte(*p)
-	c.u8(&b)
-	*p = Named[T](b)
+	if c.writing {
+		c.put(byte(*p))
+		return
+	}
+	*p = Named[T](c.take(1)[0])
 }
 
 // codes are bytes with names up to the end.

@@ -287,7 +287,9 @@ func identity(c *coder, p *string, kind string, n int) {
 	if !ok || len(digits) != n {
 		c.fail("no identity of %d digits", n)
 	}
-	*p = digits
+	if !c.writing {
+		*p = digits
+	}
 }
 
 // HelpRequest tells that the user wants help (TS 102 223, 8.21).
