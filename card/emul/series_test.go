@@ -132,14 +132,18 @@ func TestWriteFile(t *testing.T) {
 	tuak := milenage
 	tuak.Algorithm, tuak.K, tuak.OPc, tuak.TOPc, tuak.SQN = model.TUAK, random(32), secret.Bytes{}, random(32), 0x123456
 	tuak.AuthLimit, tuak.Delta, tuak.AgeLimit = 1000, 1<<20, 32
-	inSUCI, inTUAK := fieldsOf(suciA), fieldsOf(tuak)
+	own, err := ReadProfile(writeMine(t, mineTOML))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inSUCI, inTUAK, inOwn := fieldsOf(suciA), fieldsOf(tuak), fieldsOf(own)
 	for name := range inSUCI {
-		if inSUCI[name] == "" && inTUAK[name] == "" {
+		if inSUCI[name] == "" && inTUAK[name] == "" && inOwn[name] == "" {
 			t.Errorf("no profile here has a %s: how is it written?", name)
 		}
 	}
 	dir := t.TempDir()
-	for name, p := range map[string]Profile{"milenage": milenage, "suci": suciA, "tuak": tuak} {
+	for name, p := range map[string]Profile{"milenage": milenage, "suci": suciA, "tuak": tuak, "own": own} {
 		path := filepath.Join(dir, name)
 		if err := p.WriteFile(path); err != nil {
 			t.Fatal(err)
