@@ -6,6 +6,7 @@ import (
 	"mcim/apdu"
 	"mcim/apdu/cat"
 	"mcim/apdu/uicc"
+	"mcim/apdu/usim"
 )
 
 // CommandError says that the card refused a command. errors.Is and errors.As
@@ -43,6 +44,8 @@ var commandNames = map[byte]string{
 	uicc.INSEnablePIN:       "ENABLE PIN",
 	uicc.INSUnblockPIN:      "UNBLOCK PIN",
 	uicc.INSAuthenticate:    "AUTHENTICATE",
+	usim.INSAuthenticateTLV: "AUTHENTICATE",
+	usim.INSGetIdentity:     "GET IDENTITY",
 	uicc.INSManageChannel:   "MANAGE CHANNEL",
 	uicc.INSGetResponse:     "GET RESPONSE",
 	uicc.INSDeactivateFile:  "DEACTIVATE FILE",
@@ -62,6 +65,9 @@ var commandNames = map[byte]string{
 // CommandName is the name of a command by its instruction byte (TS 102 221,
 // 10.1.2); one that has none here is "command" and the byte.
 func CommandName(c apdu.Command) string {
+	if c.CLA == classGSM && c.INS == uicc.INSAuthenticate {
+		return "RUN GSM ALGORITHM"
+	}
 	if name, known := commandNames[c.INS]; known {
 		return name
 	}

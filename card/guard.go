@@ -84,6 +84,7 @@ type Step struct {
 	Length  int    // bytes of data
 	Right   string // what the card's access rule asks for, as in "ADM1"
 	Proof   string // how it is known that the write arrived
+	Context string // of AUTHENTICATE: "3G", "GSM", "GBA" and so on
 }
 
 // Guard is the only way in which this program presents a PIN, PUK or ADM, writes a
@@ -117,6 +118,9 @@ func NewGuard(s *Session, config GuardConfig) *Guard {
 	return g
 }
 
+// DryRun tells whether the Guard sends nothing that writes or spends.
+func (g *Guard) DryRun() bool { return g.config.DryRun }
+
 // Model is the card's, nil where none is known.
 func (g *Guard) Model() *model.Model { return g.model }
 
@@ -128,12 +132,17 @@ func (g *Guard) Plan() []Step { return slices.Clone(g.plan) }
 // ICCID, which is read, on the allow list. The errors are those of UpdateBinary.
 func (g *Guard) MayWrite(ctx context.Context) error { return g.authorize(ctx, "to write") }
 
-// authorize lets writes pass to an allowed card of a known model only. The ICCID
-// is read once for each reset of the card.
+// authorize lets writes pass to an allowed card of a known model only.
 func (g *Guard) authorize(ctx context.Context, what string) error {
 	if g.model == nil {
 		return &RefusalError{what, g.modelErr.Error(), "add a model for this card (package card/model)", model.ErrUnknown}
 	}
+	return g.listed(ctx, what)
+}
+
+// listed lets pass what is done to a spare card or to one on the allow list. The ICCID
+// is read once for each reset of the card.
+func (g *Guard) listed(ctx context.Context, what string) error {
 	epoch := g.session.link.state() + 1
 	if g.allowed == epoch {
 		return nil

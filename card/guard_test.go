@@ -481,7 +481,7 @@ func TestDryRun(t *testing.T) {
 	want := []card.Step{
 		{Command: "UPDATE BINARY", File: "A0000000871002/AF20", Length: 33, Right: "ADM1", Proof: "by AKA"},
 		{Command: "UPDATE BINARY", File: "3F00/2FE2", Offset: 3, Length: 2, Right: "unknown", Proof: "read back"},
-		{Command: "AUTHENTICATE", File: "A0000000871002", Length: 34},
+		{Command: "AUTHENTICATE", File: "A0000000871002", Length: 34, Context: "3G"},
 	}
 	if d := cmp.Diff(want, g.Plan()); d != "" {
 		t.Error(d)

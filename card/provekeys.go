@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"mcim/apdu"
-	"mcim/apdu/usim"
 	"mcim/card/aka"
 )
 
@@ -56,32 +54,3 @@ func (g *Guard) ProveKeys(ctx context.Context, app []byte, a aka.Algorithm, rand
 // errSyncByCard is the reason in an AUTS that came from a card, which does not tell
 // which of the three it was.
 var errSyncByCard = errors.New("the card does not accept the SQN")
-
-// AKA lets the application app answer the challenge of v in the 3G context, which is
-// that of EPS, 5G and IMS too. The result is the card's and not yet compared with v.
-// Errors are those of a USIM in software, aka.ErrMAC and *aka.SyncError, beside those of
-// Guard.Authenticate, *CommandError for any other status word and
-// usim.ErrAuthenticate.
-func (g *Guard) AKA(ctx context.Context, app []byte, v aka.Vector) (r aka.Result, err error) {
-	response, err := g.Authenticate(ctx, app, usim.Authenticate{RAND: v.RAND, AUTN: v.AUTN})
-	switch {
-	case err != nil:
-		return r, err
-	case response.SW == apdu.SWAuthenticationMAC:
-		return r, fmt.Errorf("%w: %w", aka.ErrMAC, response.SW)
-	case !response.SW.OK():
-		return r, &CommandError{Command: "AUTHENTICATE", SW: response.SW}
-	}
-	answer, err := usim.ParseAuthenticate(response.Data)
-	if err != nil {
-		return r, err
-	}
-	if answer.AUTS != nil {
-		return r, &aka.SyncError{AUTS: *answer.AUTS, Reason: errSyncByCard}
-	}
-	if r.RES, err = aka.NewRES(answer.RES); err != nil {
-		return r, err
-	}
-	r.CK, r.IK = answer.CK, answer.IK
-	return r, nil
-}

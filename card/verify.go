@@ -7,7 +7,6 @@ import (
 
 	"mcim/apdu"
 	"mcim/apdu/uicc"
-	"mcim/apdu/usim"
 )
 
 // ErrWrongPIN says that the card compared the code and refused it: a try is gone.
@@ -209,23 +208,4 @@ func chvTries(mf *uicc.GSMDirectory, what string, ref byte, puk bool) (int, erro
 		return 0, unknownTries(what, "the card says that this CHV is not initialized")
 	}
 	return status.Tries(), nil
-}
-
-// Authenticate sends AUTHENTICATE to the application whose AID begins with app.
-// The status word of the response is not judged here: 9862 is an answer too.
-// A dry run refuses with ErrDryRun.
-func (g *Guard) Authenticate(ctx context.Context, app []byte, a usim.Authenticate) (apdu.Response, error) {
-	const what = "AUTHENTICATE"
-	c := a.Command()
-	if c.Err != nil {
-		return apdu.Response{}, c.Err
-	}
-	g.plan = append(g.plan, Step{Command: what, File: InApp(app).String(), Length: len(c.Data)})
-	if g.config.DryRun {
-		return apdu.Response{}, &RefusalError{what, "nothing was sent", "run it without --dry-run", ErrDryRun}
-	}
-	if err := g.session.enter(ctx, app); err != nil {
-		return apdu.Response{}, err
-	}
-	return g.session.Send(ctx, c)
 }

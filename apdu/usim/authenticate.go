@@ -177,6 +177,24 @@ func ParseAuthenticateGSM(data []byte) (AuthenticateGSMResponse, error) {
 	return AuthenticateGSMResponse{[sresBytes]byte(parts[0]), [kcBytes]byte(parts[1])}, nil
 }
 
+// RunGSM is RUN GSM ALGORITHM of class A0 (TS 51.011, 9.2.16), with DF.GSM selected in that
+// class. On success the card answers 9F0C, and 12 bytes to GET RESPONSE.
+type RunGSM struct{ RAND [16]byte }
+
+// Command encodes the command.
+func (r RunGSM) Command() apdu.Command {
+	return apdu.Command{CLA: 0xA0, INS: uicc.INSAuthenticate, Data: r.RAND[:], Ne: sresBytes + kcBytes}
+}
+
+// ParseRunGSM decodes the answer to RunGSM: SRES, then Kc. The error wraps
+// ErrAuthenticate.
+func ParseRunGSM(data []byte) (AuthenticateGSMResponse, error) {
+	if len(data) != sresBytes+kcBytes {
+		return AuthenticateGSMResponse{}, fmt.Errorf("%w: %d bytes, want SRES of 4 and Kc of 8", ErrAuthenticate, len(data))
+	}
+	return AuthenticateGSMResponse{[sresBytes]byte(data), [kcBytes]byte(data[sresBytes:])}, nil
+}
+
 // ParseAuthenticateIMS decodes the answer of an ISIM (TS 31.103, 7.1.2.1): that in the
 // 3G context, in which a Kc is refused. The error wraps ErrAuthenticate.
 func ParseAuthenticateIMS(data []byte) (AuthenticateResponse, error) {

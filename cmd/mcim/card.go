@@ -21,6 +21,7 @@ type cardCmd struct {
 	Plan  cardPlanCmd  `cmd:"" help:"Show what a document of changes would change, and which rights that needs."`
 	Apply cardApplyCmd `cmd:"" help:"Change files as a document says, with an undo file; resume or undo that."`
 	Lint  cardLintCmd  `cmd:"" help:"Tell why a card does not register: judge what is on it by rules."`
+	Auth  cardAuthCmd  `cmd:"" help:"Let a card authenticate in all contexts, and compare with its keys."`
 	APDU  cardAPDUCmd  `cmd:"" name:"apdu" help:"Send raw APDUs and explain the answers."`
 	PIN   cardPINCmd   `cmd:"" name:"pin" help:"Show, verify, change, enable, disable and unblock PINs and administrative codes."`
 }

@@ -34,10 +34,13 @@ func (emulateCmd) Help() string {
 	return `A profile holds keys: keep it readable for you alone. Values are strings in quotes: model, one
 of those below or a file of yours; iccid, imsi, pin1 and puk1 are digits, k, opc, amf, sqn and adm1
 hexadecimal without spaces. Optional are mnc_length (a number), algorithm ("milenage"; "tuak" has
-topc of 32 bytes in the place of opc, "xor" has neither), routing (digits of the routing indicator),
-and suci_scheme ("null", "profile_a", "profile_b") with suci_key_id (a number) and suci_key (the
-home network's public key). Codes that a model has besides: pin2 and universal, as pin1 where they
-are left out; puk2 and universal_puk, as puk1; adm2 to adm10, as adm1.
+topc of 32 bytes in the place of opc, "xor" has neither, nor have "comp128v1" to "comp128v3", which
+answer in the GSM context alone), routing (digits of the routing indicator), and suci_scheme
+("null", "profile_a", "profile_b") with suci_key_id (a number) and suci_key (the home network's
+public key). Numbers, too, are auth_limit (authentications the card ever answers), sqn_delta and
+sqn_age_limit (how far SEQ may be ahead of the highest, and behind it). Codes that a model has
+besides: pin2 and universal, as pin1 where they are left out; puk2 and universal_puk, as puk1; adm2
+to adm10, as adm1.
 
 Models: ` + strings.Join(emul.Models(), ", ") + `.
 

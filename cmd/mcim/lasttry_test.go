@@ -167,6 +167,7 @@ func (w *worn) given(image, spend string) map[string][]string {
 		"--lab": {missing}, "--tpm": {""}, "--kind": {}, "--procedure": {},
 		"--image": {"", image}, "--profile": {"", w.profile}, "--vpcd": {"localhost:1"}, "--count": {""}, "--profiles": {},
 		"<dump>": {""}, "--rule": {},
+		"--context": {""}, "--naf": {""}, "--suci-key": {""},
 	}
 }
 
