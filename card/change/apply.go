@@ -124,7 +124,7 @@ func prepare(ctx context.Context, c card.Card, d Document, o Options, writing bo
 	for _, f := range now.Files {
 		files[f.Path] = f
 	}
-	resolving := resolver{files, &r.plan}
+	resolving := newResolver(files, &r.plan)
 	for _, e := range d.entries {
 		resolving.entry(e)
 	}

@@ -374,6 +374,7 @@ func TestRefused(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, files, why string }{
 		{"no such file known", `{"path":"ADF.USIM/EF.NONE","raw":"00"}`, "no such file is known"},
+		{"another case", `{"path":"adf.usim/EF.SPN","raw":"00"}`, "no such file is known"},
 		{"not on the card", `{"path":"ADF.USIM.2/EF.SPN","raw":"00"}`, "the card has no such file"},
 		{"nothing said", `{"path":"ADF.USIM/EF.SPN"}`, "says nothing"},
 		{"a directory", `{"path":"ADF.USIM","raw":"00"}`, "no such file is known"},
@@ -397,6 +398,7 @@ func TestRefused(t *testing.T) {
 		{"ICCID", `{"path":"MF/EF.ICCID","raw":"98999909000000000010"}`, "the ICCID is not changed"},
 		{"access rules", `{"path":"ADF.USIM/EF.ARR","record":1,"decoded":null}`, "access rules are not changed"},
 		{"another application", `{"path":"MF/EF.DIR","record":1,"decoded":null}`, "keeps its application"},
+		{"cyclic", `{"path":"ADF.USIM/EF.OCI","record":1,"decoded":null}`, "it is cyclic"},
 		{"key file", `{"path":"ADF.USIM/EF.AF20","raw":"00"}`, "key file of the card's maker"},
 		{"undo of other bytes", `{"path":"ADF.USIM/EF.SPN","offset":0,"raw":"41","new":"42"}`, "neither those before nor those after"},
 		{"undo of another record", `{"path":"ADF.ISIM/EF.IMPU","record":2,"raw":"41","new":"42"}`, "neither those before nor those after"},
@@ -556,7 +558,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		p := Plan{ICCID: testICCID}
-		r := resolver{files, &p}
+		r := newResolver(files, &p)
 		for _, e := range d.entries {
 			r.entry(e)
 		}

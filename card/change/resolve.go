@@ -17,7 +17,16 @@ import (
 // resolver finds out what a document changes of the files of a card.
 type resolver struct {
 	files map[string]dump.File
+	known map[string]bool // the paths of package ef
 	plan  *Plan
+}
+
+func newResolver(files map[string]dump.File, plan *Plan) *resolver {
+	r := &resolver{files, map[string]bool{}, plan}
+	for _, f := range ef.Files() {
+		r.known[f.Path()] = true
+	}
+	return r
 }
 
 // entry adds what one entry of the document changes to the plan.
@@ -31,7 +40,7 @@ func (r *resolver) entry(e entry) {
 		refuse("the document says nothing of what it shall have")
 	case !e.says():
 		r.plan.Unchanged++
-	case !there && !known(e.path):
+	case !there && !r.known[firstApplication(e.path)]:
 		refuse("no such file is known; paths are as `mcim card dump` writes them")
 	case !there:
 		refuse("the card has no such file")
@@ -48,14 +57,14 @@ func (r *resolver) entry(e entry) {
 	}
 }
 
-// known tells whether package ef has a file with this path of a dump.
-func known(path string) bool {
+// firstApplication is a path of a dump without the number of a second application:
+// "ADF.USIM" of "ADF.USIM.2".
+func firstApplication(path string) string {
 	app, rest, _ := strings.Cut(path, "/")
-	if base, _, second := strings.Cut(strings.TrimPrefix(app, "ADF."), "."); second && strings.HasPrefix(app, "ADF.") {
-		app = "ADF." + base
+	if parts := strings.Split(app, "."); len(parts) == 3 && parts[0] == "ADF" {
+		app = parts[0] + "." + parts[1]
 	}
-	_, found := ef.ByPath(app + "/" + rest)
-	return found
+	return app + "/" + rest
 }
 
 // transparent adds the change of a transparent file.
