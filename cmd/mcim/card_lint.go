@@ -3,15 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
-	"mcim/apdu/secret"
-	"mcim/apdu/uicc"
 	"mcim/card"
 	"mcim/card/device"
 	"mcim/card/emul"
@@ -23,10 +20,9 @@ type cardLintCmd struct {
 	Dump    string   `arg:"" optional:"" help:"A dump (mcim card dump) to judge in the place of a card."`
 	Card    string   `help:"Card: pcsc:INDEX, pcsc:NAME, emul:usim, emul:IMAGE or replay:FILE." placeholder:"URI" default:"pcsc:0"`
 	PINFile string   `name:"pin-file" help:"File whose first line is PIN1, for what needs it." placeholder:"FILE"`
-	Profile string   `help:"The operator's keys, as for mcim emulate: let the card answer them. Its pin1 serves without --pin-file." placeholder:"FILE"`
-	Allow   []string `help:"ICCID of a card that may be asked to authenticate." placeholder:"ICCID"`
 	Rule    []string `help:"Judge this rule alone; may be given again." placeholder:"ID"`
 	List    bool     `help:"Print all rules with their clauses, and read no card."`
+	operatorKeys
 }
 
 // Help is the long help text.
@@ -38,7 +34,8 @@ those are most. PIN1 is verified if two tries or more are left.
 
 With --profile the card gets a challenge of these keys with sequence number 0, which spends none:
 its answer proves K and OPc, and tells its SQN, which is compared with "sqn" of the profile. It has
-to be named with --allow; a software card need not.
+to be named with --allow; a software card need not. --tpm has the same done with a K that is in a
+TPM, and stays there; the SQN is not compared then.
 
 Exit code 0: no finding is an error (there may be warnings); 1: one is.
 
@@ -52,8 +49,11 @@ Examples:
 
 // Validate checks what kong cannot.
 func (c *cardLintCmd) Validate() error {
-	if c.Dump != "" && (c.PINFile != "" || c.Profile != "" || c.Allow != nil) {
-		return fmt.Errorf("%s is a dump: --pin-file, --profile and --allow are for a card", c.Dump)
+	if c.Dump != "" && (c.PINFile != "" || c.given() || c.Allow != nil) {
+		return fmt.Errorf("%s is a dump: --pin-file, --profile, --tpm and --allow are for a card", c.Dump)
+	}
+	if err := c.validate(); err != nil {
+		return err
 	}
 	_, err := c.rules()
 	return err
@@ -108,8 +108,11 @@ func (c *cardLintCmd) subject(ctx context.Context) (lint.Subject, error) {
 	}
 	var operator *lint.Operator
 	var own emul.Profile
-	if c.Profile != "" {
-		if own, operator, err = c.operator(pin); err != nil {
+	if c.given() {
+		var done func() error
+		own, operator, done, err = c.operator(ctx, pin)
+		defer func() { _ = done() }()
+		if err != nil {
 			return lint.Subject{}, err
 		}
 	}
@@ -118,7 +121,7 @@ func (c *cardLintCmd) subject(ctx context.Context) (lint.Subject, error) {
 		return lint.Subject{}, imageError(err)
 	}
 	defer func() { _ = open.Close() }()
-	if operator != nil && pin.Len() == 0 {
+	if pin.Len() == 0 && c.Profile != "" {
 		if err := belongs(ctx, open, own); err != nil {
 			return lint.Subject{}, err
 		}
@@ -149,28 +152,6 @@ func belongs(ctx context.Context, c card.Card, p emul.Profile) error {
 		return usage(fmt.Errorf("the profile is of card %s, and this is %s: its PIN is not presented; give --pin-file if its keys are meant all the same", p.ICCID, iccid))
 	}
 	return nil
-}
-
-// operator is the profile and its home operator. The PIN is the profile's where none
-// was given.
-func (c *cardLintCmd) operator(pin secret.Bytes) (p emul.Profile, o *lint.Operator, err error) {
-	if p, err = emul.ReadProfile(c.Profile); err != nil {
-		return p, nil, usage(err)
-	}
-	o = &lint.Operator{IMSI: p.IMSI, SQN: &p.SQN, PIN1: pin, Allow: c.Allow}
-	if o.Algorithm, _, err = p.Functions(); err != nil {
-		return p, nil, usage(err)
-	}
-	if o.Algorithm == nil {
-		return p, nil, usage(fmt.Errorf("%s: %s has no AKA, which a USIM needs", c.Profile, p.Algorithm))
-	}
-	if pin.Len() == 0 {
-		if o.PIN1, err = uicc.PadPIN(string(p.PIN1.Reveal())); err != nil {
-			return p, nil, usage(err)
-		}
-	}
-	_, err = rand.Read(o.RAND[:])
-	return p, o, err
 }
 
 // writeRules writes all rules.

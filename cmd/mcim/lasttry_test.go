@@ -166,7 +166,7 @@ func (w *worn) given(image, spend string) map[string][]string {
 		"<file>": {w.trace}, "--record": {filepath.Join(w.dir, fmt.Sprintf("record%d", w.next))},
 		"--lab": {missing}, "--tpm": {""}, "--kind": {}, "--procedure": {},
 		"--image": {"", image}, "--profile": {"", w.profile}, "--vpcd": {"localhost:1"}, "--count": {""}, "--profiles": {},
-		"<dump>": {""}, "--rule": {},
+		"<dump>": {""}, "--rule": {}, "--tpm-key": {}, "--opc-file": {}, "--ek-roots": {},
 		"--context": {""}, "--naf": {""}, "--suci-key": {""},
 	}
 }

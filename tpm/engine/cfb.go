@@ -30,6 +30,7 @@ type Key struct {
 type CFB struct {
 	t       transport.TPM
 	key     Key
+	run     tpm.PolicyRun // nil: the auth value of the key is enough
 	session *tpm.Kept
 	max     int // blocks per command
 	msg     []byte
@@ -40,6 +41,10 @@ var _ aka.Block = (*CFB)(nil)
 // NewCFB makes the engine of key. It asks the TPM for the size of its input
 // buffer (one command); the session starts with the first Encrypt.
 func NewCFB(t *tpm.TPM, key Key) (*CFB, error) {
+	return newCFB(t, key, key.Policy.Run, t.KeepPolicy(tpm.InOut))
+}
+
+func newCFB(t *tpm.TPM, key Key, run tpm.PolicyRun, session *tpm.Kept) (*CFB, error) {
 	buffer, err := inputBuffer(t)
 	if err != nil {
 		return nil, err
@@ -48,7 +53,7 @@ func NewCFB(t *tpm.TPM, key Key) (*CFB, error) {
 	if most < 1 {
 		return nil, fmt.Errorf("TPM takes %d bytes at once: too few for two AES blocks", buffer)
 	}
-	return &CFB{t: t, key: key, session: t.KeepPolicy(tpm.InOut), max: most}, nil
+	return &CFB{t: t, key: key, run: run, session: session, max: most}, nil
 }
 
 // Encrypt implements aka.Block: four TPM commands, one kept session. Where the
@@ -93,7 +98,7 @@ func (c *CFB) batch(dst, src []byte) error {
 
 func (c *CFB) use(dst, src []byte) error {
 	c.msg = append(append(c.msg[:0], src...), zeroBlock[:]...)
-	return c.session.Use(c.key.Policy.Run, func(s tpm2.Session) error {
+	return c.session.Use(c.run, func(s tpm2.Session) error {
 		rsp, err := tpm2.EncryptDecrypt2{
 			KeyHandle: tpm2.AuthHandle{Handle: c.key.Handle, Name: c.key.Name, Auth: s},
 			Message:   tpm2.TPM2BMaxBuffer{Buffer: c.msg},
