@@ -652,3 +652,21 @@ func TestTornRecord(t *testing.T) {
 		}
 	}
 }
+
+// TestLabel: a record of EF.DIR keeps its application, and may get another label.
+func TestLabel(t *testing.T) {
+	t.Parallel()
+	c := newCard(t)
+	o := options(t, new([]byte))
+	doc, err := dump.Read(t.Context(), c, dump.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(doc.Files, func(f dump.File) bool { return f.Path == "MF/EF.DIR" })
+	edited := bytes.Replace(doc.Files[i].Decoded, []byte(`"label":"USIM"`), []byte(`"label":"Lab"`), 1)
+	d := parsed(t, fmt.Sprintf(`{"files":[{"path":"MF/EF.DIR","decoded":%s},{"path":"ADF.USIM/EF.SPN","decoded":{"display":[],"name":"x"}}]}`, edited))
+	result, err := Apply(t.Context(), c, d, o)
+	if err != nil || result.Written != 2 || result.Changes[0].Fields[0] != (Field{"label", "USIM", "Lab"}) {
+		t.Errorf("%+v %v", result, err)
+	}
+}
