@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"mcim/apdu/uicc"
-	"mcim/apdu/usim"
 	"mcim/card"
 	"mcim/card/cardtest"
 )
@@ -20,6 +19,7 @@ type broken struct {
 	mistake string
 	closed  bool
 	atr     []byte
+	suci    []byte
 }
 
 func (b *broken) Transmit(ctx context.Context, command []byte) ([]byte, error) {
@@ -37,7 +37,7 @@ func (b *broken) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	if b.mistake == "swallows the status word" && err == nil && len(answer) == 2 {
 		return answer[:1], nil
 	}
-	return answer, err
+	return b.authMistake(command, answer), err
 }
 
 func (b *broken) Reset(ctx context.Context) ([]byte, error) {
@@ -72,34 +72,37 @@ func TestBroken(t *testing.T) {
 	if mistake == "" {
 		return
 	}
-	pin, err := uicc.PadPIN("2468")
-	if err != nil {
-		t.Fatal(err)
-	}
+	fresh, facts := subscribed(t)
 	open := func(t testing.TB) card.Card {
-		b := &broken{Card: software(t), mistake: mistake}
+		b := &broken{Card: fresh(t), mistake: mistake}
 		if mistake == "keeps its state over a reset" {
 			b.atr = []byte{0x3B, 0x00}
 		}
 		return b
 	}
-	cardtest.TestCard(t, open, cardtest.Facts{
-		ICCID: iccid, App: usim.AIDPrefix(), Protected: card.InApp(usim.AIDPrefix(), usim.EFIMSI), PIN1: pin, SpendTry: true,
-	})
+	cardtest.TestCard(t, open, facts)
 }
 
 // TestSuiteFindsMistakes holds the suite to failing in the case that is meant.
 func TestSuiteFindsMistakes(t *testing.T) {
 	t.Parallel()
 	for mistake, failing := range map[string]string{
-		"answers anything":             "what_is_no_command_is_refused",
-		"ignores deadlines":            "a_deadline_that_is_over_is_a_timeout",
-		"needs no PIN":                 "a_PIN_opens_a_file_until_reset",
-		"counts no tries":              "a_wrong_PIN_costs_a_try",
-		"swallows the status word":     "every_command_gets_an_answer",
-		"keeps its state over a reset": "reset_clears_the_selection",
-		"gives half an ATR":            "reset_gives_the_ATR",
-		"closes once":                  "close_twice",
+		"answers anything":               "what_is_no_command_is_refused",
+		"ignores deadlines":              "a_deadline_that_is_over_is_a_timeout",
+		"needs no PIN":                   "a_PIN_opens_a_file_until_reset",
+		"counts no tries":                "a_wrong_PIN_costs_a_try",
+		"swallows the status word":       "every_command_gets_an_answer",
+		"keeps its state over a reset":   "reset_clears_the_selection",
+		"gives half an ATR":              "reset_gives_the_ATR",
+		"closes once":                    "close_twice",
+		"makes any MAC-S":                "a_challenge_of_SEQ_0_proves_the_keys",
+		"gives a wrong Kc":               "the_GSM_context_agrees_with_home",
+		"gives a wrong SRES in class A0": "RUN_GSM_ALGORITHM_agrees_with_home",
+		"has a GSM context in the ISIM":  "the_IMS_context_agrees_with_home",
+		"derives another server key":     "GBA_agrees_with_home",
+		"has another local key":          "GBA_agrees_with_home",
+		"gives one SUCI for ever":        "the_SUCI_is_that_of_the_subscriber",
+		"takes half of an AUTN":          "malformed_challenges_are_refused",
 	} {
 		command := exec.Command(os.Args[0], "-test.run=^TestBroken$")
 		command.Env = append(os.Environ(), mistakeVariable+"="+mistake)

@@ -44,6 +44,9 @@ type Facts struct {
 	Change func(ctx context.Context, c card.Card, document string, resume bool) (undo string, err error)
 	// Edit is a document that changes two files or more.
 	Edit string
+	// Auth is what the cases about the contexts of AUTHENTICATE go by; without it, Home
+	// or PIN1 they are left out.
+	Auth *AuthFacts
 	// Seed is that of everything random in the suite: with the same seed, two cards
 	// of the same state are sent the same bytes.
 	Seed uint64
@@ -60,7 +63,7 @@ type suite struct {
 // it. It writes files only as facts allow, and puts them back.
 func TestCard(t *testing.T, open func(testing.TB) card.Card, facts Facts) {
 	s := suite{open, facts}
-	for _, c := range slices.Concat(s.basics(), s.changeCases()) {
+	for _, c := range slices.Concat(s.basics(), s.authCases(), s.changeCases()) {
 		if c.applies {
 			t.Run(c.name, c.run)
 		}

@@ -2,9 +2,11 @@ package device
 
 import (
 	"context"
+	"crypto/ecdh"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	seeded "math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,10 +14,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mcim/apdu/secret"
 	"mcim/apdu/uicc"
 	"mcim/apdu/usim"
 	"mcim/card"
 	"mcim/card/aka"
+	"mcim/card/aka/suci"
 	"mcim/card/cardtest"
 	"mcim/card/change"
 	"mcim/card/emul"
@@ -103,6 +107,19 @@ func newBackends(t *testing.T) *backends {
 		Edit: `{"files":[{"path":"ADF.USIM/EF.SPN","decoded":{"display":[],"name":"suite"}},{"path":"ADF.ISIM/EF.IMPU","record":2,
 			"decoded":{"impu":"sip:suite@example.org"}},{"path":"MF/EF.PL","decoded":{"languages":["de","en"]}}]}`,
 	}
+	home, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	profile.SUCI = suci.PublicKey{Scheme: usim.SchemeA, ID: 9, Key: home.PublicKey().Bytes()}
+	a, gsm, err := profile.Functions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts.Auth = &cardtest.AuthFacts{
+		AKA: a, GSM: gsm, ISIM: []byte{0xA0, 0, 0, 0, 0x87, 0x10, 0x04}, IMSI: usim.IMSI(profile.IMSI),
+		SIDF: suci.Home{9: {Scheme: usim.SchemeA, Key: secret.New(home.Bytes())}},
+	}
 	return &backends{profile, facts, t.TempDir()}
 }
 
@@ -131,6 +148,7 @@ func (b *backends) card(t *testing.T) *emul.Card {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.Rand = seeded.NewChaCha8([32]byte{})
 	return c
 }
 
