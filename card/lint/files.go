@@ -56,8 +56,8 @@ func judgeDeactivated(v *view) {
 
 // expectedStructure is that of the file's clause where the card has another; empty
 // where it has not.
-func expectedStructure(f *dump.File) string {
-	file, ok := known(f.Path)
+func (v *view) expectedStructure(f *dump.File) string {
+	file, ok := v.known(f.Path)
 	if !ok || f.Structure == "" || f.Structure == string(file.Structure) {
 		return ""
 	}
@@ -67,7 +67,7 @@ func expectedStructure(f *dump.File) string {
 func judgeStructure(v *view) {
 	for i := range v.subject.Document.Files {
 		f := &v.subject.Document.Files[i]
-		if want := expectedStructure(f); want != "" {
+		if want := v.expectedStructure(f); want != "" {
 			v.find(f.Path, "it is %s, want %s", f.Structure, want)
 		}
 	}
@@ -81,10 +81,10 @@ var sizes = map[string]int{
 }
 
 // wrongSize says what is wrong with the size of a file; empty where nothing is.
-func wrongSize(f *dump.File) string {
+func (v *view) wrongSize(f *dump.File) string {
 	want, fixed := sizes[f.Name]
 	switch {
-	case !fixed || f.FCP == nil || expectedStructure(f) != "":
+	case !fixed || f.FCP == nil || v.expectedStructure(f) != "":
 		return ""
 	case f.FCP.RecordLength > 0 && f.FCP.RecordLength < want:
 		return fmt.Sprintf("records of %d bytes, want %d", f.FCP.RecordLength, want)
@@ -97,7 +97,7 @@ func wrongSize(f *dump.File) string {
 func judgeSize(v *view) {
 	for i := range v.subject.Document.Files {
 		f := &v.subject.Document.Files[i]
-		if why := wrongSize(f); why != "" {
+		if why := v.wrongSize(f); why != "" {
 			v.find(f.Path, "%s", why)
 		}
 	}
@@ -108,7 +108,7 @@ func judgeContent(v *view) {
 	own := []string{"EF.IMSI", "EF.AD", "EF.ICCID", "EF.DIR"}
 	for i := range v.subject.Document.Files {
 		f := &v.subject.Document.Files[i]
-		if f.Undecoded == "" || expectedStructure(f) != "" || wrongSize(f) != "" || slices.Contains(own, f.Name) {
+		if f.Undecoded == "" || v.expectedStructure(f) != "" || v.wrongSize(f) != "" || slices.Contains(own, f.Name) {
 			continue
 		}
 		v.find(f.Path, "%s", strings.TrimPrefix(f.Undecoded, f.Name+": "))

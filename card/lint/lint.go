@@ -111,9 +111,9 @@ func Judge(s Subject, rules []Rule) Report {
 	if s.AKA != nil {
 		r.APDUs += s.AKA.APDUs
 	}
-	files := byPath(s.Document)
+	files, table := byPath(s.Document), tableOf()
 	for _, rule := range rules {
-		v := &view{subject: &s, files: files, rule: rule}
+		v := &view{subject: &s, files: files, table: table, rule: rule}
 		apps := v.about(rule.scope)
 		for _, v.app = range apps {
 			rule.judge(v)

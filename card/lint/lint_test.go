@@ -331,7 +331,7 @@ func FuzzJudge(f *testing.F) {
 		doc := base.Document
 		doc.Files = slices.Clone(doc.Files)
 		file := dump.File{Path: path, Name: path[strings.LastIndexByte(path, '/')+1:], Raw: hex.EncodeToString(content), FCP: &dump.FCP{}}
-		if known, ok := known(path); ok && len(content) > 0 {
+		if known, ok := (&view{table: tableOf()}).known(path); ok && len(content) > 0 {
 			file.Structure = string(known.Structure)
 			v, err := known.Decode(content)
 			if err != nil {

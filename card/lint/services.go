@@ -2,7 +2,6 @@ package lint
 
 import (
 	"slices"
-	"strings"
 
 	"mcim/apdu/ef"
 )
@@ -19,7 +18,7 @@ func serviceRules() []Rule {
 		{ID: "est-fdn", Severity: Warning, Clause: "TS 31.102, 5.3.6", scope: ofUSIM, judge: judgeFDN,
 			What: "fixed dialling is on: calls and messages go to the numbers of EF.FDN alone, and some modems give no data", Remedy: "take fixed_dialling out of EF.EST, which needs PIN2"},
 		{ID: "est-acl", Severity: Warning, Clause: "TS 31.102, 4.2.48", scope: ofUSIM, judge: judgeACL,
-			What: "the control of access points is on: no other than those of EF.ACL can be used", Remedy: "add the access point to EF.ACL, or take apn_control out of EF.EST"},
+			What: "the control of access points is on, and EF.ACL names none: no data connection can be opened", Remedy: "add the access point to EF.ACL, or take apn_control out of EF.EST"},
 		{ID: "sst-activated", Severity: Warning, Clause: "TS 51.011, 10.3.7", scope: ofCard, judge: judgeSST,
 			What: "a service of EF.SST is activated and not allocated", Remedy: "set both bits of the service in EF.SST, or none"},
 		{ID: "spn-empty", Severity: Info, Clause: "TS 31.102, 4.2.12", scope: ofUSIM, judge: judgeSPN,
@@ -111,16 +110,11 @@ func judgeACL(v *view) {
 	if !v.enabled("apn_control", 35) {
 		return
 	}
-	var names []string
-	if acl := read[ef.APNControl](v, v.at("EF.ACL")); acl != nil {
-		for _, apn := range acl.APNs {
-			names = append(names, string(apn))
-		}
+	path := v.at("EF.ACL")
+	acl := read[ef.APNControl](v, path)
+	if v.unused(path) || acl != nil && (acl.Count == 0 || len(acl.APNs) == 0) {
+		v.find(path, "apn_control is enabled, and no access point is listed")
 	}
-	if len(names) == 0 {
-		names = []string{"none"}
-	}
-	v.find(v.at("EF.EST"), "apn_control is enabled; access points: %s", strings.Join(names, ", "))
 }
 
 func judgeSST(v *view) {

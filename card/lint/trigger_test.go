@@ -130,7 +130,7 @@ func triggers() map[string][]trigger {
 		"est-fdn":          {with([]int{2}, map[string][]string{"ADF.USIM/EF.FDN": {"null"}, "ADF.USIM/EF.EST": {`{"enabled":["fixed_dialling"]}`}})},
 		"est-acl": {
 			with([]int{35}, map[string][]string{"ADF.USIM/EF.ACL": {"null"}, "ADF.USIM/EF.EST": {`{"enabled":["apn_control"]}`}}),
-			with([]int{35}, map[string][]string{"ADF.USIM/EF.ACL": {`{"count":1,"apns":["iot.test"]}`}, "ADF.USIM/EF.EST": {`{"enabled":["apn_control"]}`}}),
+			with([]int{35}, map[string][]string{"ADF.USIM/EF.ACL": {`{"count":0,"apns":[]}`}, "ADF.USIM/EF.EST": {`{"enabled":["apn_control"]}`}}),
 		},
 		"sst-activated": {doc(func(d *dump.Document) { put(d, "DF.GSM/EF.SST", `{"allocated":[1],"activated":[1,5]}`) })},
 		"spn-empty":     {write("ADF.USIM/EF.SPN", "null"), write("ADF.USIM/EF.SPN", `{"display":[],"name":{}}`)},

@@ -15,6 +15,7 @@ import (
 type view struct {
 	subject  *Subject
 	files    map[string]*dump.File
+	table    map[string]ef.File // what files there may be
 	rule     Rule
 	app      string // path of the application
 	findings []Finding
@@ -162,12 +163,20 @@ func domain(home ef.PLMN) string {
 
 // known gives the file of the table in package ef that belongs to a path; that of a
 // second application is the one of the first.
-func known(path string) (ef.File, bool) {
+func (v *view) known(path string) (ef.File, bool) {
 	app, rest, _ := strings.Cut(path, "/")
-	if at := strings.IndexByte(app, '.'); at >= 0 {
-		if dot := strings.IndexByte(app[at+1:], '.'); dot >= 0 {
-			app = app[:at+1+dot]
-		}
+	if parts := strings.Split(app, "."); len(parts) > 2 {
+		app = parts[0] + "." + parts[1]
 	}
-	return ef.ByPath(app + "/" + rest)
+	f, ok := v.table[app+"/"+rest]
+	return f, ok
+}
+
+// tableOf is the table of package ef by path.
+func tableOf() map[string]ef.File {
+	table := map[string]ef.File{}
+	for _, f := range ef.Files() {
+		table[f.Path()] = f
+	}
+	return table
 }
