@@ -23,7 +23,7 @@ var (
 
 // written is what a technician's write of EF.LOCI becomes on a card with a fault:
 // the error, and what is in the file afterwards.
-func written(t *testing.T, fault cardtest.Fault) (l *lab, err error, after []byte) {
+func written(t *testing.T, fault cardtest.Fault) (l *lab, after []byte, err error) {
 	t.Helper()
 	l = newLab(t)
 	if before := l.read(t); !bytes.Equal(before, lociBefore) {
@@ -41,7 +41,7 @@ func written(t *testing.T, fault cardtest.Fault) (l *lab, err error, after []byt
 		t.Errorf("%+v: %d commands that spend, want a VERIFY and an UPDATE at most", fault, l.card.spending)
 	}
 	l.session = card.NewSession(l.card, card.Options{})
-	return l, err, l.read(t)
+	return l, l.read(t), err
 }
 
 // write verifies PIN1 and writes EF.LOCI by a guard.
@@ -84,17 +84,17 @@ func (l *lab) read(t *testing.T) []byte {
 func TestFaultsOfMemory(t *testing.T) {
 	t.Parallel()
 	for _, sw := range []apdu.StatusWord{apdu.SWMemoryProblem, 0x9240} {
-		_, err, after := written(t, cardtest.Fault{Kind: cardtest.Worn, SW: sw})
+		_, after, err := written(t, cardtest.Fault{Kind: cardtest.Worn, SW: sw})
 		if !errors.Is(err, sw) || !bytes.Equal(after, lociBefore) {
 			t.Errorf("%v: %v, %x", sw, err, after)
 		}
 	}
-	_, err, after := written(t, cardtest.Fault{Kind: cardtest.Worn, SW: apdu.SWOK})
+	_, after, err := written(t, cardtest.Fault{Kind: cardtest.Worn, SW: apdu.SWOK})
 	if !errors.Is(err, card.ErrReadBack) || !bytes.Equal(after, lociBefore) {
 		t.Errorf("memory that does not notice: %v, %x", err, after)
 	}
 	for n := range len(lociAfter) + 1 {
-		l, err, after := written(t, cardtest.Fault{Kind: cardtest.Cut, Bytes: n})
+		l, after, err := written(t, cardtest.Fault{Kind: cardtest.Cut, Bytes: n})
 		torn := append(bytes.Clone(lociAfter[:n]), lociBefore[n:]...)
 		if !errors.Is(err, card.ErrTimeout) || !bytes.Equal(after, torn) {
 			t.Errorf("cut after %d bytes: %v, %x, want %x", n, err, after, torn)
@@ -103,7 +103,7 @@ func TestFaultsOfMemory(t *testing.T) {
 			t.Errorf("written again after a cut after %d bytes: %v", n, err)
 		}
 	}
-	_, err, after = written(t, cardtest.Fault{At: 1, Kind: cardtest.Worn, SW: apdu.SWMemoryProblem})
+	_, after, err = written(t, cardtest.Fault{At: 1, Kind: cardtest.Worn, SW: apdu.SWMemoryProblem})
 	if err != nil || !bytes.Equal(after, lociAfter) {
 		t.Errorf("memory that wears later: %v, %x", err, after)
 	}
@@ -121,7 +121,7 @@ func TestFaultsOfLink(t *testing.T) {
 	} {
 		failed := 0
 		for fault.At = 0; fault.At < 12; fault.At++ {
-			l, err, after := written(t, fault)
+			l, after, err := written(t, fault)
 			switch {
 			case err == nil && !bytes.Equal(after, lociAfter):
 				t.Errorf("%s at %d: success, and the file has %x", name, fault.At, after)
