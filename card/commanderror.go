@@ -46,6 +46,7 @@ var commandNames = map[byte]string{
 	uicc.INSAuthenticate:    "AUTHENTICATE",
 	usim.INSAuthenticateTLV: "AUTHENTICATE",
 	usim.INSGetIdentity:     "GET IDENTITY",
+	uicc.INSSuspend:         "SUSPEND UICC",
 	uicc.INSManageChannel:   "MANAGE CHANNEL",
 	uicc.INSGetResponse:     "GET RESPONSE",
 	uicc.INSDeactivateFile:  "DEACTIVATE FILE",

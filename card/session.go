@@ -55,6 +55,18 @@ type link struct {
 	// runs, serving is set.
 	proactive func(ctx context.Context, n int)
 	serving   bool
+	// open are the logical channels that were opened since the last reset, with the
+	// Session that each belongs to.
+	open      map[int]*Session
+	suspended bool // until Resume or a reset
+}
+
+// reset is what a reset does to all Sessions: what they remember is of before it, and
+// their channels are closed.
+func (l *link) reset() {
+	l.epoch++
+	clear(l.open)
+	l.suspended = false
 }
 
 // state counts what may have changed the card: a reset or a REFRESH.
@@ -65,7 +77,7 @@ func NewSession(c Card, o Options) *Session {
 	if o.Rounds <= 0 {
 		o.Rounds = DefaultRounds
 	}
-	return &Session{link: &link{card: c, options: o}}
+	return &Session{link: &link{card: c, options: o, open: map[int]*Session{}}}
 }
 
 // Channel is the logical channel of the Session, 0 to 19.
@@ -74,7 +86,7 @@ func (s *Session) Channel() int { return s.channel }
 // Reset resets the card and gives its ATR. The Session stays usable on the
 // basic channel only; all others are closed by the reset.
 func (s *Session) Reset(ctx context.Context) ([]byte, error) {
-	s.link.epoch++
+	s.link.reset()
 	s.files = selection{forgets: s.link.forgets}
 	if s.channel == 0 {
 		s.epoch = s.link.epoch
@@ -131,8 +143,8 @@ func (s *Session) Do(ctx context.Context, c apdu.Command) ([]byte, error) {
 // RESPONSE, 6Cxx by repetition with the right Le, a warning without the data
 // that the command asks for by GET RESPONSE. The response has all data and the
 // final status word; a status word is no error. Errors are those of the Card,
-// ErrResponseLoop, ErrClass, ErrChannelClosed, and ErrCommand for a command
-// that cannot be encoded.
+// ErrResponseLoop, ErrClass, ErrChannelClosed, ErrChannelOwner, ErrSuspended, and
+// ErrCommand for a command that cannot be encoded.
 func (s *Session) Send(ctx context.Context, c apdu.Command) (apdu.Response, error) {
 	if err := s.usable(); err != nil {
 		return apdu.Response{}, err
@@ -145,10 +157,14 @@ func (s *Session) Send(ctx context.Context, c apdu.Command) (apdu.Response, erro
 	if c.INS == uicc.INSSelect {
 		s.files.current = ""
 	}
+	if s.closesAnothers(c) {
+		return apdu.Response{}, fmt.Errorf("%w: channel %d; it is for that one to close", ErrChannelOwner, c.P2)
+	}
 	r, err := s.exchange(ctx, c)
 	if err != nil {
 		return r, err
 	}
+	s.noteChannel(c, r)
 	return s.serveProactive(ctx, r), nil
 }
 
@@ -157,6 +173,8 @@ func (s *Session) usable() error {
 		s.files = selection{forgets: s.link.forgets}
 	}
 	switch {
+	case s.link.suspended:
+		return fmt.Errorf("%w: resume or reset it first", ErrSuspended)
 	case s.channel == 0:
 		s.adoptEpoch()
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -206,6 +207,48 @@ func TestChannels(t *testing.T) {
 	if _, err := sendHex(t, two, "00a4000c023f00"); !errors.Is(err, card.ErrChannelClosed) {
 		t.Errorf("channel after reset: %v", err)
 	}
+}
+
+// TestLeaks: what was opened by hand or refused to close is told, too.
+func TestLeaks(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := card.NewSession(cardtest.NewScript(t,
+		"0070000001", "019000",
+		"00700002", "9000", // by hand
+		"00708001", "6985", // the card does not close it
+		"00708002", "9000",
+	), card.Options{})
+	want := func(when string, numbers ...int) {
+		t.Helper()
+		if got := s.Leaks(); !slices.Equal(got, numbers) {
+			t.Errorf("%s: %d, want %d", when, got, numbers)
+		}
+	}
+	want("new")
+	one, err := s.OpenChannel(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sendHex(t, s, "00700002"); err != nil {
+		t.Fatal(err)
+	}
+	want("opened", 1, 2)
+	var refused *card.CommandError
+	if err := one.CloseChannel(ctx); !errors.As(err, &refused) {
+		t.Errorf("close: %v", err)
+	}
+	if _, err := sendHex(t, one, "00708002"); !errors.Is(err, card.ErrChannelOwner) {
+		t.Errorf("of another session: %v", err)
+	}
+	if _, err := sendHex(t, s, "00708002"); err != nil {
+		t.Error(err)
+	}
+	want("closed", 1)
+	if _, err := s.Reset(ctx); err != nil {
+		t.Fatal(err)
+	}
+	want("reset")
 }
 
 func TestOpenChannelRefused(t *testing.T) {

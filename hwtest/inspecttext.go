@@ -206,6 +206,9 @@ func (p CardProbe) writeText(t *text) {
 	if p.Channels > 0 {
 		t.line("channels", fmt.Sprintf("%d could be open at once", p.Channels))
 	}
+	if len(p.LeftOpen) > 0 {
+		t.line("left open", fmt.Sprintf("channels %d, which the card does not close before its reset", p.LeftOpen))
+	}
 	t.line("class A0", yesNo(p.ClassA0))
 	t.line("long lengths", yesNo(p.ExtendedLength))
 }

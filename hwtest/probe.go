@@ -28,6 +28,8 @@ type CardProbe struct {
 	// Channels is the number of logical channels that could be open at once, the basic
 	// one included.
 	Channels int `json:"channels"`
+	// LeftOpen are the channels that the card did not close when it was told to.
+	LeftOpen []int `json:"left_open,omitempty"`
 	// ClassA0 says that the card answers SELECT in the class of TS 51.011.
 	ClassA0 bool `json:"class_a0"`
 	// ExtendedLength says that the card took a command with lengths of 3 bytes, through
@@ -239,6 +241,7 @@ func (p *prober) channels(ctx context.Context) error {
 			}
 		}
 	}
+	p.found.LeftOpen = p.session.Leaks()
 	return nil
 }
 

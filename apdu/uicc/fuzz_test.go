@@ -20,7 +20,7 @@ func FuzzUICC(f *testing.F) {
 		"00" + "62128202412183026F078A0105AB058001019000", "00" + "62138202412183026F078A01058B066F0600010102",
 		"02" + "988812010000400310f0", "03" + "61194f10a0000000871004ffffffff890709000050054953696d31ffff",
 		"04" + "800101A010A406830101950108A40683010A950108FF", "04" + "8401D4A40683010A9501088001029700",
-		"05" + "31323334", "06" + "3132333435363738", "07" + "61646d2d636f6465", "08" + "30303131616142424343646445456666",
+		"05" + "31323334", "06" + "3132333435363738", "07" + "61646d2d636f6465", "08" + "02010102030405060708", "09" + "30303131616142424343646445456666",
 	} {
 		f.Add(fromHex(f, s))
 	}
@@ -36,7 +36,7 @@ func FuzzUICC(f *testing.F) {
 }
 
 // codecs is the number of those that recode knows.
-const codecs = 9
+const codecs = 10
 
 // recode decodes and encodes with one of the codecs; the error is that of the
 // decoder, an encoder that refuses what was decoded gives nil.
@@ -52,6 +52,7 @@ func recode(codec byte, b []byte) ([]byte, error) {
 		return f.Bytes(), nil
 	case 1:
 		g, err := ParseGSMResponse(b)
+		g.FCP().Bytes()
 		return g.Bytes(), err
 	case 2:
 		digits, err := DecodeICCID(b)
@@ -84,6 +85,16 @@ func recode(codec byte, b []byte) ([]byte, error) {
 	case 7:
 		adm, err := ADMText(string(b))
 		return adm.Reveal(), err
+	case 8:
+		p, err := ParseSuspension(b)
+		if err != nil {
+			return nil, err
+		}
+		back, _ := EncodeDuration(p.Max, false) // there are several forms of one duration
+		if d, err := DecodeDuration(back); err != nil || d != p.Max {
+			return nil, nil
+		}
+		return append(b[:durationBytes:durationBytes], p.Token.Reveal()...), nil
 	default:
 		adm, err := ADMHex(string(b))
 		if err != nil {

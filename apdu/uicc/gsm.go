@@ -144,3 +144,62 @@ func ParseGSMResponse(b []byte) (GSMResponse, error) {
 	}
 	return g, nil
 }
+
+// Half-bytes of access conditions (TS 51.011, 9.3): 0 always, 1 CHV1, 2 CHV2, 4 to E
+// administrative codes, F never.
+const (
+	gsmAlways = 0x0
+	gsmADM1   = 0x4
+	gsmADM5   = 0x8
+)
+
+// FCP gives the answer in the form of a UICC: kind, sizes, life cycle, which PINs are on,
+// and the conditions of reading and updating as rules. Codes that have no key reference
+// in a UICC stand for never.
+func (g GSMResponse) FCP() FCP {
+	f := FCP{Descriptor: FileDescriptor{Type: Directory}, FID: g.FID, LifeCycle: LifeCycleActivated}
+	if d := g.DF; d != nil {
+		refs := []byte{RefPIN1}
+		if d.CHV2.Initialized() {
+			refs = append(refs, RefPIN2)
+		}
+		f.PINs = NewPINStatus(refs, func(ref byte) bool { return ref != RefPIN1 || !d.CHV1Disabled() })
+		return f
+	}
+	if g.EF == nil {
+		return f
+	}
+	e := *g.EF
+	f.Size = NewSize(int(g.Size))
+	f.Descriptor.Type = Transparent
+	if e.Structure != GSMTransparent && e.RecordLength != 0 {
+		f.Descriptor.Type = LinearFixed
+		if e.Structure == GSMCyclic {
+			f.Descriptor.Type = Cyclic
+		}
+		f.Descriptor.RecordLength = uint16(e.RecordLength)
+		f.Descriptor.Records = byte(int(g.Size) / int(e.RecordLength))
+	}
+	if e.Status&1 == 0 {
+		f.LifeCycle = LifeCycleDeactivated
+	}
+	f.Rules = []AccessRule{
+		{Access: AccessRead, Conditions: []Condition{gsmCondition(e.Access[0] >> 4)}},
+		{Access: AccessUpdate, Conditions: []Condition{gsmCondition(e.Access[0] & 0x0F)}},
+	}
+	return f
+}
+
+func gsmCondition(half byte) Condition {
+	switch {
+	case half == gsmAlways:
+		return Condition{Kind: Always}
+	case half == chv1:
+		return KeyCondition(RefPIN1)
+	case half == chv2:
+		return KeyCondition(RefPIN2)
+	case half >= gsmADM1 && half <= gsmADM5:
+		return KeyCondition(RefADM1 + half - gsmADM1)
+	}
+	return Condition{Kind: Never}
+}

@@ -96,3 +96,29 @@ func TestParseGSMResponseRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestGSMResponseAsFCP(t *testing.T) {
+	t.Parallel()
+	ef := GSMResponse{Size: 40, FID: 0x6F3C, Type: GSMEF, EF: &GSMFile{Access: [3]byte{0x25}, Structure: GSMCyclic, RecordLength: 10}}
+	f := ef.FCP()
+	if f.Descriptor != (FileDescriptor{Type: Cyclic, RecordLength: 10, Records: 4}) || !f.LifeCycle.Deactivated() || f.Size.N != 40 {
+		t.Errorf("%+v", f)
+	}
+	for _, c := range []struct {
+		half byte
+		want Condition
+	}{
+		{0x0, Condition{Kind: Always}}, {0x1, KeyCondition(RefPIN1)}, {0x2, KeyCondition(RefPIN2)}, {0x3, Condition{}},
+		{0x4, KeyCondition(RefADM1)}, {0x8, KeyCondition(RefADM1 + 4)}, {0x9, Condition{}}, {0xF, Condition{}},
+	} {
+		if got := gsmCondition(c.half); got.Kind != c.want.Kind || got.Ref != c.want.Ref {
+			t.Errorf("%X: %+v, want %+v", c.half, got, c.want)
+		}
+	}
+	df := GSMResponse{FID: FIDMF, Type: GSMMF, DF: &GSMDirectory{Characteristics: gsmCHV1Off, CHV2: NewCHVStatus(3)}}.FCP()
+	one, known := df.PINs.Enabled(RefPIN1)
+	two, _ := df.PINs.Enabled(RefPIN2)
+	if one || !known || !two || df.Descriptor.Type != Directory {
+		t.Errorf("%+v", df)
+	}
+}

@@ -27,6 +27,19 @@ type Facts struct {
 	// PIN1 is the right PIN, 8 bytes. Without it the cases about PINs are left
 	// out.
 	PIN1 secret.Bytes
+	// PUK1, 8 bytes, PIN2, the USIM's own, and Universal are other codes of the card;
+	// the cases about one are left out without it.
+	PUK1, PIN2, Universal secret.Bytes
+	// Spare allows changes of the card, which are made good.
+	Spare bool
+	// Suspends says that the card knows SUSPEND UICC.
+	Suspends bool
+	// Channels is the number of logical channels, the basic one included; 0 is unknown.
+	Channels int
+	// GSM is the path of Protected in class A0; nil where the card does not know it.
+	GSM []uint16
+	// SFI is the short identifier of Protected; 0 for none.
+	SFI byte
 	// SpendTry allows one wrong VERIFY of PIN1, which the right one makes up for.
 	SpendTry bool
 	// Session are the settings of the sessions on the card.
@@ -63,7 +76,8 @@ type suite struct {
 // it. It writes files only as facts allow, and puts them back.
 func TestCard(t *testing.T, open func(testing.TB) card.Card, facts Facts) {
 	s := suite{open, facts}
-	for _, c := range slices.Concat(s.basics(), s.authCases(), s.changeCases()) {
+	for _, c := range slices.Concat(s.basics(), s.authCases(), s.changeCases(), s.pinCases(), s.channelCases(), s.selectionCases(),
+		s.suspendCases()) {
 		if c.applies {
 			t.Run(c.name, c.run)
 		}

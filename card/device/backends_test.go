@@ -106,6 +106,13 @@ func newBackends(t *testing.T) *backends {
 		ICCID: profile.ICCID, App: m.AID, Protected: card.InApp(m.AID, usim.EFIMSI), PIN1: pin, SpendTry: true, Seed: 812,
 		Edit: `{"files":[{"path":"ADF.USIM/EF.SPN","decoded":{"display":[],"name":"suite"}},{"path":"ADF.ISIM/EF.IMPU","record":2,
 			"decoded":{"impu":"sip:suite@example.org"}},{"path":"MF/EF.PL","decoded":{"languages":["de","en"]}}]}`,
+		Spare: true, Suspends: true, Channels: 20, SFI: 7, GSM: []uint16{usim.DFGSM, usim.EFIMSI},
+		PUK1: profile.PUK1,
+	}
+	for code, value := range map[*secret.Bytes]secret.Bytes{&facts.PIN2: profile.PIN2, &facts.Universal: profile.Universal} {
+		if *code, err = uicc.PadPIN(string(value.Reveal())); err != nil {
+			t.Fatal(err)
+		}
 	}
 	home, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {

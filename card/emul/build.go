@@ -75,7 +75,8 @@ func build(l *model.Card, p Profile) (*Card, error) {
 		return nil, fmt.Errorf("build the software UICC: %w", b.err)
 	}
 	c := b.card
-	c.channels[0] = channel{open: true, dir: c.mf}
+	c.channels = make([]channel, l.Channels)
+	c.closeChannels()
 	c.resetToolkit()
 	return c, nil
 }

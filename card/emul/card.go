@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"time"
 
 	"mcim/apdu"
 	"mcim/apdu/cat"
@@ -20,9 +21,6 @@ const (
 	insTerminalCapability = 0xAA
 )
 
-// channels is the number of logical channels, the basic one included.
-const channels = 4
-
 // Card is a software UICC. It implements card.Card and, as every Card, serves
 // one caller at a time.
 type Card struct {
@@ -31,9 +29,13 @@ type Card struct {
 	// defence is worth. Nothing else may set it.
 	AcceptForgedAUTN bool
 
-	// Rand gives the ephemeral keys of SUCIs; nil is crypto/rand. A seeded one makes
-	// a session that can be repeated, and SUCIs that can be linked.
+	// Rand gives the ephemeral keys of SUCIs and the tokens of SUSPEND UICC; nil is
+	// crypto/rand. A seeded one makes a session that can be repeated, and SUCIs that can
+	// be linked.
 	Rand io.Reader
+
+	// Now is the clock by which a suspension runs out; nil is time.Now.
+	Now func() time.Time
 
 	layout  *model.Card
 	model   *model.Model // family of the layout
@@ -53,15 +55,16 @@ type Card struct {
 	// authLeft is how many authentications are left; nil is no limit.
 	authLeft *uint32
 
-	channels [channels]channel
-	toolkit  toolkit
-	waiting  response     // for GET RESPONSE
-	answered response     // for AUTHENTICATE with the odd instruction byte
-	command  apdu.Command // the one that is being answered
-	out      []byte       // the response under construction
-	buffer   []byte       // of waiting
-	sqn      [6]byte      // scratch
-	closed   bool
+	channels  []channel   // by number
+	suspended *suspension // nil: not
+	toolkit   toolkit
+	waiting   response     // for GET RESPONSE
+	answered  response     // for AUTHENTICATE with the odd instruction byte
+	command   apdu.Command // the one that is being answered
+	out       []byte       // the response under construction
+	buffer    []byte       // of waiting
+	sqn       [6]byte      // scratch
+	closed    bool
 }
 
 // storage keeps what the card must not forget.
@@ -103,7 +106,10 @@ func (c *Card) Reset(ctx context.Context) ([]byte, error) {
 	if err := c.ready(ctx); err != nil {
 		return nil, err
 	}
-	c.channels = [channels]channel{{open: true, dir: c.mf}}
+	if c.suspended != nil {
+		c.suspended.off = true
+	}
+	c.closeChannels()
 	c.waiting, c.answered = response{}, response{}
 	c.resetToolkit()
 	for _, p := range c.pins {
@@ -157,6 +163,9 @@ func (c *Card) answer(command []byte) apdu.StatusWord {
 	if *cmd, err = apdu.ParseCommand(command); err != nil {
 		*cmd = apdu.Command{CLA: command[0], INS: command[1]}
 	}
+	if c.suspended != nil {
+		c.endSuspension(cmd)
+	}
 	if cmd.INS != uicc.INSGetResponse || cmd.CLA != c.waiting.class {
 		c.waiting = response{}
 	}
@@ -183,23 +192,23 @@ func (c *Card) answer(command []byte) apdu.StatusWord {
 	return handle(c, ch, cmd)
 }
 
-// channelOf gives the logical channel of a class byte (TS 102 221, 10.1.1).
+// channelOf gives the logical channel of a class byte (TS 102 221, 10.1.1): 0X and 8X
+// name 0 to 3, 4X, 6X, CX and EX name 4 to 19.
 func (c *Card) channelOf(cla byte) (*channel, apdu.StatusWord) {
+	n, further := int(cla&0x03), cla&0x40 != 0
+	secured := cla&0x0C != 0
+	if further {
+		n, secured = 4+int(cla&0x0F), cla&0x20 != 0
+	}
 	switch {
-	case cla&0x70 == 0x00: // 0X and 8X: channels 0 to 3
-		if cla&0x0C != 0 {
-			return nil, apdu.SWSecureMessaging
-		}
-	case cla&0x40 != 0 && cla&0x10 == 0 && cla != 0xFF: // 4X, 6X, CX, EX: channels 4 to 19
-		return nil, apdu.SWChannelNotSupported
-	default:
+	case cla&0x10 != 0, !further && cla&0x20 != 0: // 1X and 9X chain commands
 		return nil, apdu.SWClassNotSupported
-	}
-	ch := &c.channels[cla&0x03]
-	if !ch.open {
+	case secured:
+		return nil, apdu.SWSecureMessaging
+	case n >= len(c.channels) || !c.channels[n].open:
 		return nil, apdu.SWChannelNotSupported
 	}
-	return ch, 0
+	return &c.channels[n], 0
 }
 
 type handler func(c *Card, ch *channel, cmd *apdu.Command) apdu.StatusWord
@@ -265,6 +274,8 @@ func proprietary(ins byte) handler {
 		return (*Card).increase
 	case usim.INSGetIdentity:
 		return (*Card).getIdentity
+	case uicc.INSSuspend:
+		return (*Card).suspendUICC
 	case cat.INSTerminalProfile, insTerminalCapability:
 		return (*Card).takeNote
 	}

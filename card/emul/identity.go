@@ -1,7 +1,6 @@
 package emul
 
 import (
-	"crypto/rand"
 	"errors"
 	"io"
 
@@ -66,12 +65,8 @@ func (c *Card) conceal() (usim.SUCI, error) {
 	if err != nil {
 		return usim.SUCI{}, err
 	}
-	random := c.Rand
-	if random == nil {
-		random = rand.Reader
-	}
 	ephemeral := make([]byte, ephemeralBytes)
-	if _, err := io.ReadFull(random, ephemeral); err != nil {
+	if _, err := io.ReadFull(c.random(), ephemeral); err != nil {
 		return usim.SUCI{}, err
 	}
 	return suci.Conceal(imsi, int(ad.MNCLength), routing.Digits, key, secret.New(ephemeral))

@@ -115,5 +115,12 @@ func TestImageWithoutCodes(t *testing.T) {
 	if len(c.pins) != 2 {
 		t.Errorf("%d codes", len(c.pins))
 	}
-	run(t, c, selectUSIM, verifyPIN1, "0020000A = 63C3", "00200081 = 6A88", "00200011 = 6A88")
+	run(t, c, selectUSIM, verifyPIN1, "0020000A = 63C3", "00200081 = 6A88", "00200011 = 6A88",
+		"00700000 01 = 019000", "00700000 01 = 029000", "00700000 01 = 039000",
+		"00700000 01 = 6A81", // no more
+		"00700004 = 6A86",
+		"00708004 = 6A86",
+		"40A4000C 02 3F00 = 6881",
+		"80760000 04 0001 0102 = 6D00",
+	)
 }

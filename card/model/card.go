@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"mcim/apdu/ef"
 )
@@ -22,7 +23,8 @@ type Card struct {
 	ExpandedRules bool
 	Applications  []Application
 	PINs          []PIN
-	Channels      int // logical channels, the basic one included: 1 to 20
+	Channels      int           // logical channels, the basic one included: 1 to 20
+	Suspend       time.Duration // longest suspension (TS 102 221, 11.1.22); 0: none is known
 	Files         []CardFile
 	Toolkit       *Toolkit // nil: the card asks for nothing
 	// Texts are the TOML text and that of the card that it extends, if any:

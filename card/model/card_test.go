@@ -130,6 +130,7 @@ func TestParseCardRefuses(t *testing.T) {
 		{`"ADF.USIM/EF.THRESHOLD"`, `"ADF.USIM/EF.IMSI"`, 0, "there is no ADF.USIM/EF.IMSI"},
 		{`extends = "usim"`, "extends = \"usim\"\nchannels = 0", 4, "1 to 20"},
 		{`extends = "usim"`, "extends = \"usim\"\nchannels = 21", 4, "1 to 20"},
+		{`extends = "usim"`, "extends = \"usim\"\nsuspend = -1", 4, "220320000"},
 		{`extends = "usim"`, "extends = \"usim\"\n" + `pin = [{ ref = "pin3" }]`, 4, `"adm1" to "adm10"`},
 		{`extends = "usim"`, "extends = \"usim\"\n" + `pin = [{ ref = "pin1" }]`, 4, `needs "adm"`},
 		{`extends = "usim"`, "extends = \"usim\"\n" + `pin = [{ ref = "adm1" }]`, 4, `needs "pin1"`},

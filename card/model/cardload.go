@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"mcim/apdu/ef"
 )
@@ -21,7 +22,8 @@ type cardDocument struct {
 	Without     []string
 	Application []applicationDocument
 	PIN         []pinDocument // pin1 and the family's ADM where it is missing
-	Channels    *int          // as many as the ATR tells where it is missing
+	Channels    *int          // 4 where it is missing
+	Suspend     *int          // longest suspension in seconds; none where it is missing
 	Files       []fileDocument
 	Toolkit     *toolkitDocument
 }
@@ -58,6 +60,7 @@ type fileDocument struct {
 //	extends = "usim"                     # all of it but for what follows
 //	without = ["ADF.USIM/DF.5GS/EF.UAC_AIC"]
 //	channels = 20                        # logical channels; 4 where it is missing
+//	suspend = 86400                      # longest SUSPEND UICC in seconds; none where it is missing
 //	pin = [                              # pin1 and adm1 where it is missing
 //	  { ref = "pin1", tries = 3, puk_tries = 10 },
 //	  { ref = "pin2", dir = "ADF.USIM" }, # of an application: the USIM where it is missing
@@ -133,7 +136,7 @@ func parseCard(name string, data []byte, bases []*Card) (*Card, error) {
 	}
 	c.ExpandedRules = d.Rules == "expanded"
 	for _, step := range []func(*Card) *mistake{
-		func(c *Card) *mistake { return d.begin(c, bases) }, d.setPINs, d.setChannels, d.setToolkit,
+		func(c *Card) *mistake { return d.begin(c, bases) }, d.setPINs, d.setChannels, d.setSuspend, d.setToolkit,
 	} {
 		if m := step(c); m != nil {
 			return nil, &FileError{name, lineOf(data, *m), m.reason}
@@ -163,7 +166,7 @@ func (d *cardDocument) begin(c *Card, bases []*Card) *mistake {
 			return &mistake{"extends", 0, d.Extends + " extends another card itself"}
 		}
 		c.Family, c.Applications, c.Files = base.Family, base.Applications, slices.Clone(base.Files)
-		c.PINs, c.Channels, c.Toolkit = base.PINs, base.Channels, base.Toolkit
+		c.PINs, c.Channels, c.Suspend, c.Toolkit = base.PINs, base.Channels, base.Suspend, base.Toolkit
 		c.Texts = append(c.Texts, base.Texts...)
 	}
 	for _, path := range d.Without {
@@ -214,6 +217,21 @@ func (d *cardDocument) setChannels(c *Card) *mistake {
 	if c.Channels < 1 || c.Channels > maxChannels {
 		return &mistake{"channels", 0, fmt.Sprintf("channels: want 1 to %d, the basic one included", maxChannels)}
 	}
+	return nil
+}
+
+// maxSuspend is the longest suspension that a card can tell, in seconds.
+const maxSuspend = 2550 * 24 * 60 * 60
+
+// setSuspend takes the longest suspension.
+func (d *cardDocument) setSuspend(c *Card) *mistake {
+	if d.Suspend == nil {
+		return nil
+	}
+	if *d.Suspend < 0 || *d.Suspend > maxSuspend {
+		return &mistake{"suspend", 0, fmt.Sprintf("suspend: want up to %d seconds, or 0 for a card without SUSPEND UICC", maxSuspend)}
+	}
+	c.Suspend = time.Duration(*d.Suspend) * time.Second
 	return nil
 }
 

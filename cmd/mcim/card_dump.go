@@ -25,7 +25,8 @@ func (cardDumpCmd) Help() string {
 	return `Writes one JSON document to standard output: "atr", "iccid", "apdus", "seconds", and "files", each
 with "path", "name", "structure", "fcp", "raw" or "records", "decoded", and "error" where it cannot
 be read. Nothing is written. With --pin-file PIN1 is verified first, if two tries or more are left;
-without it no try can be spent. Keys are "[redacted]", key files of the card's maker are not read.
+without it no try can be spent. Exit code 1: it was wrong, or not presented. Keys are "[redacted]",
+key files of the card's maker are not read.
 
 Examples:
   mcim card dump
@@ -54,8 +55,12 @@ func dumpCard(ctx context.Context, uri, pinFile string) (dump.Document, error) {
 	}
 	defer func() { _ = open.Close() }()
 	doc, err := dump.Read(ctx, open, dump.Options{PIN1: pin})
-	if errors.Is(err, card.ErrWrongPIN) {
-		err = usage(fmt.Errorf("%w; check the first line of %s before another try is spent", err, pinFile))
+	var guarded *card.RefusalError
+	switch {
+	case errors.Is(err, card.ErrWrongPIN):
+		err = failing(fmt.Errorf("%w; check the first line of %s before another try is spent", err, pinFile))
+	case errors.As(err, &guarded):
+		err = failing(err)
 	}
 	return doc, err
 }

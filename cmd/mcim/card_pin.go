@@ -144,9 +144,20 @@ type pinStep struct {
 	TriesBefore *int   `json:"tries_before,omitempty"` // where the card tells them
 }
 
-// run opens the card, does act behind the guard and prints how the key is then.
+// run does act behind the guard and prints how the key is then.
 func (t *pinTarget) run(con console, ctx context.Context, act func(*card.Guard) error) error {
-	open, err := device.Open(ctx, t.Card, 0)
+	config := card.GuardConfig{Allow: t.Allow, SpendLastTry: t.SpendLastTry, DryRun: t.DryRun}
+	return withGuard(con, ctx, t.Card, config, []byte{t.ref()}, func(g *card.Guard) error {
+		if err := g.SelectFor(ctx, t.ref()); err != nil {
+			return err
+		}
+		return act(g)
+	})
+}
+
+// withGuard opens and resets the card, does act behind its guard, and prints what was sent and how the keys are then.
+func withGuard(con console, ctx context.Context, uri string, config card.GuardConfig, refs []byte, act func(*card.Guard) error) error {
+	open, err := device.Open(ctx, uri, 0)
 	if err != nil {
 		return imageError(err)
 	}
@@ -156,23 +167,19 @@ func (t *pinTarget) run(con console, ctx context.Context, act func(*card.Guard) 
 	if err != nil {
 		return err
 	}
-	guard := card.NewGuard(session, card.GuardConfig{ATR: bytes.Clone(atr), Allow: t.Allow, Spare: open.Spare, SpendLastTry: t.SpendLastTry, DryRun: t.DryRun})
-	err = guard.SelectFor(ctx, t.ref())
-	if err == nil {
-		err = act(guard)
-	}
-	if err != nil && !answered(err) {
+	config.ATR, config.Spare = bytes.Clone(atr), open.Spare
+	guard := card.NewGuard(session, config)
+	if err = act(guard); err != nil && !answered(err) {
 		return err
 	}
-	result := pinResult{Steps: steps(guard.Plan()), DryRun: t.DryRun}
-	pins, lost := guard.PINs(ctx, t.ref())
+	pins, lost := guard.PINs(ctx, refs...)
 	if lost != nil {
 		return errors.Join(err, lost)
 	}
-	result.PINs = pins
 	if err != nil {
 		err = failing(err)
 	}
+	result := pinResult{Steps: steps(guard.Plan()), DryRun: config.DryRun, PINs: pins}
 	return errors.Join(con.print(result, result.writeText), err)
 }
 
@@ -281,27 +288,16 @@ Examples:
 
 // Run shows all.
 func (c *cardPINStatusCmd) Run(con console, ctx *contextHolder) error {
-	open, err := device.Open(ctx, c.Card, 0)
-	if err != nil {
-		return imageError(err)
-	}
-	defer func() { _ = open.Close() }()
-	session := card.NewSession(open, card.Options{})
-	atr, err := session.Reset(ctx)
-	if err != nil {
-		return err
-	}
-	guard := card.NewGuard(session, card.GuardConfig{ATR: bytes.Clone(atr)})
 	var refs []byte
 	for _, k := range keyRefs {
 		refs = append(refs, k.ref)
 	}
-	if err := guard.SelectFor(ctx, refs...); err != nil && !answered(err) {
-		return err
-	}
-	pins, err := guard.PINs(ctx, refs...)
-	result := pinResult{Steps: []pinStep{}, PINs: pins}
-	return errors.Join(con.print(result, result.writeText), err)
+	return withGuard(con, ctx, c.Card, card.GuardConfig{}, refs, func(g *card.Guard) error {
+		if err := g.SelectFor(ctx, refs...); !answered(err) {
+			return err
+		}
+		return nil // there is more to tell than what is an application's own
+	})
 }
 
 type cardPINVerifyCmd struct {
