@@ -113,6 +113,9 @@ func fresh() CardInfo {
 		PINs: []PIN{
 			{Ref: 0x01, Name: "PIN1 (01)", Enabled: pointer(true), Tries: pointer(3)},
 			{Ref: 0x0A, Name: "ADM1", Enabled: pointer(true), Tries: pointer(3)},
+			{Ref: 0x0B, Name: "ADM2", Enabled: pointer(true), Tries: pointer(3)},
+			{Ref: 0x11, Name: "universal PIN", Enabled: pointer(true), Tries: pointer(3)},
+			{Ref: 0x81, Name: "PIN2 (81)", Enabled: pointer(true), Tries: pointer(3)},
 		},
 		IMSI:        Reading{Why: behindPIN},
 		HomeNetwork: Reading{Why: "the IMSI is not known"},
@@ -263,7 +266,7 @@ func TestInspectSIM(t *testing.T) {
 	want.IMSI.Why = "CHV1 must be verified"
 	want.PINs = []PIN{
 		{Ref: 0x01, Name: "CHV1", Enabled: pointer(true), Tries: pointer(3)},
-		{Ref: 0x81, Name: "CHV2", Why: "the card says that this CHV is not initialized"},
+		{Ref: 0x81, Name: "CHV2", Tries: pointer(3)},
 	}
 	if diff := cmp.Diff(want, info); diff != "" {
 		t.Error(diff)
