@@ -46,6 +46,8 @@ type Facts struct {
 	Session card.Options
 	// NoChannels leaves out the cases about logical channels.
 	NoChannels bool
+	// Toolkit: the card asks for what the card "toolkit" of package card/model has.
+	Toolkit bool
 	// Home is the card's home operator: the next vector over a RAND, as
 	// aka.Subscriber.Next. Without it, or without PIN1, the case about AUTHENTICATE is
 	// left out. It spends two sequence numbers.
@@ -77,7 +79,7 @@ type suite struct {
 func TestCard(t *testing.T, open func(testing.TB) card.Card, facts Facts) {
 	s := suite{open, facts}
 	for _, c := range slices.Concat(s.basics(), s.authCases(), s.changeCases(), s.pinCases(), s.channelCases(), s.selectionCases(),
-		s.suspendCases()) {
+		s.suspendCases(), s.toolkitCases()) {
 		if c.applies {
 			t.Run(c.name, c.run)
 		}

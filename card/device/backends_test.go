@@ -90,7 +90,7 @@ type backends struct {
 
 func newBackends(t *testing.T) *backends {
 	t.Helper()
-	profile, err := emul.RandomProfile("usim")
+	profile, err := emul.RandomProfile("toolkit")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func newBackends(t *testing.T) *backends {
 		t.Fatal(err)
 	}
 	facts := cardtest.Facts{
-		ICCID: profile.ICCID, App: m.AID, Protected: card.InApp(m.AID, usim.EFIMSI), PIN1: pin, SpendTry: true, Seed: 812,
+		ICCID: profile.ICCID, App: m.AID, Protected: card.InApp(m.AID, usim.EFIMSI), PIN1: pin, SpendTry: true, Seed: 812, Toolkit: true,
 		Edit: `{"files":[{"path":"ADF.USIM/EF.SPN","decoded":{"display":[],"name":"suite"}},{"path":"ADF.ISIM/EF.IMPU","record":2,
 			"decoded":{"impu":"sip:suite@example.org"}},{"path":"MF/EF.PL","decoded":{"languages":["de","en"]}}]}`,
 		Spare: true, Suspends: true, Channels: 20, SFI: 7, GSM: []uint16{usim.DFGSM, usim.EFIMSI},
