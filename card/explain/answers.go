@@ -151,6 +151,9 @@ func outcome(data []byte) []string {
 
 // other is a command whose data have no form of their own here.
 func other(c apdu.Command) (string, []string, answer) {
+	if text, sent, read, ok := ofToolkit(c); ok {
+		return text, sent, read
+	}
 	name := card.CommandName(c)
 	if strings.HasSuffix(name, " PIN") {
 		text := fmt.Sprintf("%s of %s", name, pinName(c.P2))

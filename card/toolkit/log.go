@@ -29,9 +29,20 @@ func (e *Entry) describe(p cat.Proactive, a Answer) {
 	e.Refused, e.Why = a.Result.General >= performed, a.Why
 }
 
+// note adds to the log. Behind an envelope that is under way an entry waits for it.
 func (t *Terminal) note(e Entry) {
 	t.log = append(t.log, e)
-	if t.config.Heard != nil {
-		t.config.Heard(e)
+	if t.told == len(t.log)-1 {
+		t.tell(t.told)
 	}
+}
+
+// tell gives the log from an entry on to who wants to hear of it at once.
+func (t *Terminal) tell(from int) {
+	for _, e := range t.log[from:] {
+		if t.config.Heard != nil {
+			t.config.Heard(e)
+		}
+	}
+	t.told = len(t.log)
 }

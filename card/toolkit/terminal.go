@@ -93,6 +93,7 @@ type Terminal struct {
 	session *card.Session // basic channel
 	config  Config
 	log     []Entry
+	told    int                // entries of the log that Config.Heard got
 	events  map[cat.Event]bool // that the card wants to be told of
 	timers  [maxTimers + 1]timer
 	bearers [maxChannels + 1]*channel
@@ -233,26 +234,23 @@ func (t *Terminal) RawEnvelope(ctx context.Context, b []byte) (apdu.Response, er
 func (t *Terminal) envelope(ctx context.Context, c apdu.Command, name string, words []string) (apdu.Response, error) {
 	at := len(t.log)
 	t.log = append(t.log, Entry{}) // in front of what the card asks for next
+	defer func() { t.tell(at) }()
 	for try := 1; ; try++ {
 		r, err := t.session.Send(ctx, c)
 		if err != nil {
-			t.log = append(t.log[:at], t.log[at+1:]...)
+			t.log[at] = Entry{Envelope: name, Fields: words, Status: err.Error()}
 			return r, err
 		}
 		if r.SW == apdu.SWToolkitBusy && try < t.config.Busy {
-			if err := t.config.Clock.Sleep(ctx, busyPause); err != nil {
-				return r, err
+			if err = t.config.Clock.Sleep(ctx, busyPause); err == nil {
+				continue
 			}
-			continue
 		}
 		t.log[at] = Entry{Envelope: name, Fields: words, Status: r.SW.Error(), Data: ef.Hex(append([]byte{}, r.Data...))}
-		if t.config.Heard != nil {
-			t.config.Heard(t.log[at])
-		}
-		if r.SW == apdu.SWToolkitBusy {
+		if r.SW == apdu.SWToolkitBusy && err == nil {
 			return r, fmt.Errorf("%w: 9300 to %s, %d times; try again later", ErrBusy, name, try)
 		}
-		return r, errors.Join(refusal("ENVELOPE", r.SW), t.takeError())
+		return r, errors.Join(err, refusal("ENVELOPE", r.SW), t.takeError())
 	}
 }
 

@@ -15,15 +15,16 @@ import (
 )
 
 type cardCmd struct {
-	Info  cardInfoCmd  `cmd:"" help:"Tell all that a card says of itself, without writing and without spending a try."`
-	Dump  cardDumpCmd  `cmd:"" help:"Write the whole card as one JSON document."`
-	Diff  cardDiffCmd  `cmd:"" help:"Compare two dumps or cards, field by field."`
-	Plan  cardPlanCmd  `cmd:"" help:"Show what a document of changes would change, and which rights that needs."`
-	Apply cardApplyCmd `cmd:"" help:"Change files as a document says, with an undo file; resume or undo that."`
-	Lint  cardLintCmd  `cmd:"" help:"Tell why a card does not register: judge what is on it by rules."`
-	Auth  cardAuthCmd  `cmd:"" help:"Let a card authenticate in all contexts, and compare with its keys."`
-	APDU  cardAPDUCmd  `cmd:"" name:"apdu" help:"Send raw APDUs and explain the answers."`
-	PIN   cardPINCmd   `cmd:"" name:"pin" help:"Show, verify, change, enable, disable and unblock PINs and administrative codes."`
+	Info    cardInfoCmd    `cmd:"" help:"Tell all that a card says of itself, without writing and without spending a try."`
+	Dump    cardDumpCmd    `cmd:"" help:"Write the whole card as one JSON document."`
+	Diff    cardDiffCmd    `cmd:"" help:"Compare two dumps or cards, field by field."`
+	Plan    cardPlanCmd    `cmd:"" help:"Show what a document of changes would change, and which rights that needs."`
+	Apply   cardApplyCmd   `cmd:"" help:"Change files as a document says, with an undo file; resume or undo that."`
+	Lint    cardLintCmd    `cmd:"" help:"Tell why a card does not register: judge what is on it by rules."`
+	Auth    cardAuthCmd    `cmd:"" help:"Let a card authenticate in all contexts, and compare with its keys."`
+	APDU    cardAPDUCmd    `cmd:"" name:"apdu" help:"Send raw APDUs and explain the answers."`
+	PIN     cardPINCmd     `cmd:"" name:"pin" help:"Show, verify, change, enable, disable and unblock PINs and administrative codes."`
+	Toolkit cardToolkitCmd `cmd:"" help:"Play the terminal to what a card asks for, and print it in words."`
 }
 
 type cardInfoCmd struct {
