@@ -72,7 +72,7 @@ func TestChannelThroughReader(t *testing.T) {
 			&cat.TransportLevel{Protocol: cat.TCPRemote, Port: to.Port()}, &cat.OtherAddress{IP: to.Addr()})
 	}
 	played := asking{b.card(t), []cat.Proactive{open(other), open(server)}} // it sends "hello" into any channel
-	dir := fmt.Sprintf("/tmp/device-toolkit-%d", os.Getpid())
+	dir := fmt.Sprintf("/tmp/device-%d", os.Getpid())
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	reader, err := PlayPrivate(t.Context(), dir, played)
 	if err != nil {
