@@ -151,7 +151,11 @@ func (c *Card) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %d bytes, a command has at least 4", card.ErrCommand, len(command))
 	}
 	c.out = c.out[:0]
-	sw := c.announce(&c.command, c.answer(command))
+	sw := c.answer(command)
+	if len(c.layout.Quirks) > 0 {
+		sw = c.bend(&c.command, sw)
+	}
+	sw = c.announce(&c.command, sw)
 	c.command = apdu.Command{} // its data may be a PIN, and is the caller's
 	c.out = binary.BigEndian.AppendUint16(c.out, uint16(sw))
 	return c.out, nil

@@ -8,6 +8,7 @@ import (
 	"mcim/apdu"
 	"mcim/apdu/tlv"
 	"mcim/apdu/uicc"
+	"mcim/card/model"
 )
 
 // P2 of SELECT (TS 102 221, table 11.2).
@@ -184,7 +185,11 @@ func byPath(ch channel, path []byte) (channel, apdu.StatusWord) {
 // fcp describes what is selected.
 func (c *Card) fcp(ch *channel) uicc.FCP {
 	if ch.file != nil {
-		return ch.file.fcp()
+		f := ch.file.fcp()
+		if c.quirk(model.NoSFI) {
+			f.SFI = uicc.NoSFI
+		}
+		return f
 	}
 	return c.dirFCP(ch.dir)
 }
@@ -200,6 +205,9 @@ func (c *Card) dirFCP(d *dir) uicc.FCP {
 		Proprietary: []tlv.TLV{{Tag: uicc.TagUICCCharacteristics, Value: []byte{clockStopAllVoltages}}},
 		LifeCycle:   uicc.LifeCycleActivated,
 		PINs:        c.pinStatus(d.app()),
+	}
+	if c.quirk(model.NoPINStatus) {
+		f.PINs = nil
 	}
 	d.arr.describe(&f)
 	return f

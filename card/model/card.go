@@ -21,6 +21,7 @@ type Card struct {
 	// ExpandedRules: the FCP of a file has its access rules itself, and there is no
 	// EF.ARR (TS 102 221, 9.2.7 and 11.1.1.4.7.3).
 	ExpandedRules bool
+	Quirks        []Quirk
 	Applications  []Application
 	PINs          []PIN
 	Channels      int           // logical channels, the basic one included: 1 to 20
@@ -31,6 +32,24 @@ type Card struct {
 	// RestoreCard makes the same card of them in any later version.
 	Texts [][]byte
 }
+
+// Quirk is a habit that cards in the field have and the specifications do not.
+type Quirk string
+
+// The quirks. The first three are of cards, the last one is of readers.
+const (
+	// NoPINStatus: no PIN status template C6 in the FCP of directories.
+	NoPINStatus Quirk = "no-pin-status"
+	// NoSFI: the FCP of a file never tells its short identifier.
+	NoSFI Quirk = "no-sfi"
+	// RefusesLe: a wrong Le is refused by 6700, without the right one.
+	RefusesLe Quirk = "wrong-le-6700"
+	// Swallows61: the reader fetches what 61xx and 9Fxx announce by itself.
+	Swallows61 Quirk = "61-swallowed"
+)
+
+// Quirks are all quirks that there are.
+func Quirks() []Quirk { return []Quirk{NoPINStatus, NoSFI, RefusesLe, Swallows61} }
 
 // Application is an application of a card.
 type Application struct {

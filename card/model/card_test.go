@@ -125,6 +125,7 @@ func TestParseCardRefuses(t *testing.T) {
 		{`extends = "usim"`, `extends = "none"`, 3, "want one of"},
 		{`extends = "usim"`, "extends = \"usim\"\nfamily = \"none\"", 4, "want one of"},
 		{`extends = "usim"`, "extends = \"usim\"\nrules = \"none\"", 4, "expanded"},
+		{`extends = "usim"`, "extends = \"usim\"\nquirks = [\"no\"]", 4, "no-pin-status"},
 		{`extends = "usim"`, "extends = \"usim\"\napplication = []", 0, "first application"},
 		{`"ADF.USIM/EF.THRESHOLD"`, `"ADF.USIM/EF.NONE"`, 4, "there is no"},
 		{`"ADF.USIM/EF.THRESHOLD"`, `"ADF.USIM/EF.IMSI"`, 0, "there is no ADF.USIM/EF.IMSI"},

@@ -19,6 +19,7 @@ type cardDocument struct {
 	Extends     string // name of an embedded card, whose files it has unless it says otherwise
 	Family      string // name of a model
 	Rules       string // "arr", which "" stands for too, or "expanded"
+	Quirks      []Quirk
 	Without     []string
 	Application []applicationDocument
 	PIN         []pinDocument // pin1 and the family's ADM where it is missing
@@ -59,6 +60,7 @@ type fileDocument struct {
 //	title = "as usim, but without 5G"
 //	extends = "usim"                     # all of it but for what follows
 //	without = ["ADF.USIM/DF.5GS/EF.UAC_AIC"]
+//	quirks = ["no-pin-status"]           # habits of cards in the field
 //	channels = 20                        # logical channels; 4 where it is missing
 //	suspend = 86400                      # longest SUSPEND UICC in seconds; none where it is missing
 //	pin = [                              # pin1 and adm1 where it is missing
@@ -134,7 +136,12 @@ func parseCard(name string, data []byte, bases []*Card) (*Card, error) {
 	case d.Rules != "" && d.Rules != "arr" && d.Rules != "expanded":
 		return nil, bad("rules", `rules: want "arr" or "expanded"`)
 	}
-	c.ExpandedRules = d.Rules == "expanded"
+	for _, q := range d.Quirks {
+		if !slices.Contains(Quirks(), q) {
+			return nil, bad("quirks", fmt.Sprintf("quirks: no %q, want some of %q", q, Quirks()))
+		}
+	}
+	c.ExpandedRules, c.Quirks = d.Rules == "expanded", d.Quirks
 	for _, step := range []func(*Card) *mistake{
 		func(c *Card) *mistake { return d.begin(c, bases) }, d.setPINs, d.setChannels, d.setSuspend, d.setToolkit,
 	} {
