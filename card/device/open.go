@@ -39,6 +39,9 @@ type Card struct {
 	// Spare says that nothing can be lost on the card: it ends with the process, or
 	// is a recording.
 	Spare bool
+	// ATR is that of the last reset of a card that Keep keeps open, which is to go on
+	// where it is; nil for a card that is to be reset first.
+	ATR []byte
 }
 
 // Check tells whether uri has a known form, without opening anything; ErrURI if
@@ -62,6 +65,9 @@ func split(uri string) (scheme, name string, err error) {
 // is that of package pcsc. Errors are ErrURI, ErrNoImage, those of pcsc.Open, of
 // emul.Open and of trace.OpenCassette.
 func Open(ctx context.Context, uri string, deadline time.Duration) (*Card, error) {
+	if k, ok := ctx.Value(keptKey{}).(*kept); ok && k.URI == uri {
+		return k.open(), nil
+	}
 	scheme, name, err := split(uri)
 	switch {
 	case err != nil:

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"mcim/apdu"
 	"mcim/apdu/ef"
@@ -45,7 +46,7 @@ func (p *place) target(c apdu.Command) string {
 	case by == uicc.ByAID:
 		return p.application(c.Data)
 	case by == uicc.ParentDF:
-		p.dir, p.file = "", nil
+		p.dir, p.file = parentOf(p.dir), nil
 		return "the parent directory"
 	case len(c.Data) == 0 && c.P1 == 0:
 		p.dir, p.file = ef.DirMF, nil
@@ -60,6 +61,19 @@ func (p *place) target(c apdu.Command) string {
 		name = p.step(binary.BigEndian.Uint16(fid))
 	}
 	return name
+}
+
+// parentOf is the directory above; "" where that is not known.
+func parentOf(d ef.Dir) ef.Dir {
+	above, _, nested := strings.Cut(string(d), "/")
+	switch {
+	case d == "":
+		return ""
+	case nested:
+		return ef.Dir(above)
+	default:
+		return ef.DirMF
+	}
 }
 
 // application selects an application by its AID.

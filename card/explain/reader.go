@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -55,6 +56,44 @@ func (f *file) String() string {
 
 // answer reads the data of a response.
 type answer func(data []byte) []string
+
+// Place is where the basic channel of a card is.
+type Place struct {
+	Dir  ef.Dir   // "" where the table does not have it
+	FID  uint16   // of the EF; 0 where none is selected
+	File *ef.File // the EF, nil where the table does not have it
+}
+
+// String is the path, as in "ADF.USIM/EF.IMSI" or "MF".
+func (p Place) String() string {
+	dir := cmp.Or(string(p.Dir), "a directory that the table does not have")
+	switch {
+	case p.File != nil:
+		return p.File.Path()
+	case p.FID != 0:
+		return fmt.Sprintf("%s/EF %04X", dir, p.FID)
+	}
+	return dir
+}
+
+// Place tells where the basic channel is.
+func (r *Reader) Place() Place {
+	p := r.place(0)
+	if p.file == nil {
+		return Place{Dir: p.dir}
+	}
+	return Place{p.dir, p.file.fid, p.file.known}
+}
+
+// Clone is a Reader at the same place.
+func (r *Reader) Clone() *Reader {
+	c := &Reader{channels: map[int]*place{}}
+	for n, p := range r.channels {
+		at := *p
+		c.channels[n] = &at
+	}
+	return c
+}
 
 // Reset is what a reset of the card does.
 func (r *Reader) Reset() { r.channels = nil }

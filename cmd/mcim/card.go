@@ -23,6 +23,7 @@ type cardCmd struct {
 	Lint    cardLintCmd    `cmd:"" help:"Tell why a card does not register: judge what is on it by rules."`
 	Auth    cardAuthCmd    `cmd:"" help:"Let a card authenticate in all contexts, and compare with its keys."`
 	APDU    cardAPDUCmd    `cmd:"" name:"apdu" help:"Send raw APDUs and explain the answers."`
+	Shell   cardShellCmd   `cmd:"" help:"Take the commands of mcim card, and a few more, line by line on one open card."`
 	PIN     cardPINCmd     `cmd:"" name:"pin" help:"Show, verify, change, enable, disable and unblock PINs and administrative codes."`
 	Toolkit cardToolkitCmd `cmd:"" help:"Play the terminal to what a card asks for, and print it in words."`
 }

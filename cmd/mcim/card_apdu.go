@@ -53,7 +53,10 @@ func (c *cardAPDUCmd) Run(con console, ctx *contextHolder) error {
 		return imageError(err)
 	}
 	defer func() { _ = open.Close() }()
-	heard := &listener{}
+	heard := newListener(ctx)
+	if ctx.shell != nil {
+		return c.inShell(con, ctx, open, commands, heard)
+	}
 	sinks := []trace.Sink{heard}
 	var recording *trace.Writer
 	if c.Record != "" {
@@ -68,16 +71,23 @@ func (c *cardAPDUCmd) Run(con console, ctx *contextHolder) error {
 		sinks = append(sinks, recording)
 	}
 	tapped := trace.Tap(open, trace.Options{Sensitive: trace.KeyFiles(), KeepTestKeys: c.KeepTestKeys}, sinks...)
-	err = c.send(ctx, tapped, open.Spare, commands, heard)
+	err = c.send(ctx, tapped, open, commands, heard)
 	if recording != nil {
 		err = errors.Join(err, recording.Err())
 	}
-	return errors.Join(con.print(heard.explained, func(w io.Writer) error {
-		for _, x := range heard.explained {
-			x.write(w)
-		}
-		return nil
-	}), err)
+	return errors.Join(heard.print(con), err)
+}
+
+// inShell is Run in a shell: what has to be known of the session from its beginning on,
+// which bytes of it are secret, the shell knows.
+func (c *cardAPDUCmd) inShell(con console, ctx *contextHolder, open *device.Card, commands [][]byte, heard *listener) error {
+	if c.Record != "" || c.KeepTestKeys {
+		return usage(errors.New("--record and --keep-test-keys need a session from its reset on: use mcim card apdu"))
+	}
+	ctx.shell.heard = heard
+	defer func() { ctx.shell.heard = nil }()
+	err := c.send(ctx, open, open, commands, heard)
+	return errors.Join(heard.print(con), err)
 }
 
 func recordError(err error) error {
@@ -100,17 +110,25 @@ func (c *cardAPDUCmd) commands() ([][]byte, error) {
 	return list, nil
 }
 
-// send resets the card and sends the commands; what the guard asks besides is not
-// explained.
-func (c *cardAPDUCmd) send(ctx *contextHolder, to card.Card, spare bool, commands [][]byte, heard *listener) error {
-	session := card.NewSession(to, card.Options{})
-	atr, err := session.Reset(ctx)
-	if err != nil {
-		return err
+// send resets the card, unless a shell keeps it, and sends the commands; what the guard
+// asks besides is not explained.
+func (c *cardAPDUCmd) send(ctx *contextHolder, to card.Card, open *device.Card, commands [][]byte, heard *listener) error {
+	session, atr := card.NewSession(to, card.Options{}), open.ATR
+	if atr == nil {
+		var err error
+		if atr, err = session.Reset(ctx); err != nil {
+			return err
+		}
 	}
-	guard := card.NewGuard(session, card.GuardConfig{ATR: atr, Allow: c.Allow, Spare: spare})
+	guard := card.NewGuard(session, card.GuardConfig{ATR: atr, Allow: c.Allow, Spare: open.Spare})
+	at := ctx.place()
 	if err := guard.PrepareRaw(ctx, commands...); err != nil {
 		return refused(err)
+	}
+	if ctx.shell != nil {
+		if err := ctx.shell.back(ctx, at); err != nil {
+			return err
+		}
 	}
 	for _, command := range commands {
 		_, err := guard.Raw(ctx, command)
@@ -133,9 +151,35 @@ func refused(err error) error {
 
 // listener explains the exchanges that it is told to take.
 type listener struct {
-	reader    explain.Reader
+	reader    *explain.Reader
 	last      trace.Exchange
 	explained []explained
+}
+
+// place is where the card of the shell is.
+func (h *contextHolder) place() explain.Place {
+	if h.shell == nil {
+		return explain.Place{}
+	}
+	return h.shell.reader.Place()
+}
+
+// newListener begins after a reset, or where the card of the shell is.
+func newListener(ctx *contextHolder) *listener {
+	if ctx.shell == nil {
+		return &listener{reader: &explain.Reader{}}
+	}
+	return &listener{reader: ctx.shell.reader.Clone()}
+}
+
+// print prints what was explained.
+func (l *listener) print(con console) error {
+	return con.print(l.explained, func(w io.Writer) error {
+		for _, x := range l.explained {
+			x.write(w)
+		}
+		return nil
+	})
 }
 
 // WriteAPDU implements trace.Sink.
@@ -146,5 +190,5 @@ func (l *listener) WriteAPDU(e trace.Exchange) error {
 
 // take explains the last exchange.
 func (l *listener) take() {
-	l.explained = append(l.explained, explainOne(&l.reader, len(l.explained)+1, l.last))
+	l.explained = append(l.explained, explainOne(l.reader, len(l.explained)+1, l.last))
 }

@@ -130,25 +130,41 @@ func endings() []os.Signal {
 // run is main with its surroundings as arguments; it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var c cli
-	exited := -1
-	parser, err := kong.New(&c, kong.Name("mcim"), kong.Description(help), kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { exited = code }), kong.Help(printHelp), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: reporting.Width}))
+	con := console{out: stdout, talk: stderr, json: slices.Contains(args, "--json"), result: new(any)}
+	g, err := newGrammar(&c, con, kong.Name("mcim"), kong.Description(help))
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "mcim: error: %v\n", err)
 		return exitUsage
 	}
-	con := console{out: stdout, talk: stderr, json: slices.Contains(args, "--json"), result: new(any)}
-	parsed, err := parser.Parse(args)
-	if exited >= 0 { // -h printed its text
-		return exited
+	return g.run(&contextHolder{Context: ctx}, con, args)
+}
+
+// grammar is what one command line may be.
+type grammar struct {
+	*kong.Kong
+	exited int // code with which kong has ended, as -h does; -1 where it has not
+}
+
+func newGrammar(root any, con console, options ...kong.Option) (*grammar, error) {
+	g := &grammar{exited: -1}
+	var err error
+	g.Kong, err = kong.New(root, append(options, kong.Writers(con.out, con.talk), kong.Exit(func(code int) { g.exited = code }),
+		kong.Help(printHelp), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: reporting.Width}))...)
+	return g, err
+}
+
+// run runs a command line and gives its exit code.
+func (g *grammar) run(ctx *contextHolder, con console, args []string) int {
+	parsed, err := g.Parse(args)
+	if g.exited >= 0 { // -h printed its text
+		return g.exited
 	}
 	if err != nil {
 		code := con.finish(usage(err))
-		con.say("mcim: hint: `%s -h` shows the usage", command(err))
+		con.say("mcim: hint: `%s` shows the usage", strings.TrimSpace(command(g.Model.Name, err)+" -h"))
 		return code
 	}
-	con.json = c.JSON
-	err = parsed.Run(con, &contextHolder{ctx})
+	err = parsed.Run(con, ctx)
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("interrupted: %w", err)
 	}
@@ -157,11 +173,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // contextHolder carries the context into Run methods: kong binds by type, and
 // an interface needs a type of its own.
-type contextHolder struct{ context.Context }
+type contextHolder struct {
+	context.Context
+	shell *shell // in which the command runs; nil outside of one
+}
 
-// command names the command in which the usage error err was found, for the hint.
-func command(err error) string {
-	words := []string{"mcim"}
+// command names the command of a program in which the usage error err was found, for the hint.
+func command(program string, err error) string {
+	words := []string{program}
 	var parse *kong.ParseError
 	if errors.As(err, &parse) {
 		for _, step := range parse.Context.Path {
@@ -199,9 +218,12 @@ func usage(err error) error { return usageError{err} }
 func exitCode(err error) int {
 	var wrong usageError
 	var refused failedError
+	var line exitError
 	switch {
 	case err == nil:
 		return exitPass
+	case errors.As(err, &line):
+		return line.code
 	case errors.Is(err, errFailed), errors.As(err, &refused):
 		return exitFailed
 	case errors.As(err, &wrong), errors.Is(err, device.ErrURI), errors.Is(err, device.ErrNoImage), errors.Is(err, tpm.ErrURI),
@@ -214,7 +236,8 @@ func exitCode(err error) int {
 
 // said says whether err only ends a command, whose result tells the rest.
 func said(err error) bool {
-	return err == nil || errors.Is(err, errFailed) || errors.Is(err, errNotReady) || errors.Is(err, errUnproven)
+	var line exitError
+	return err == nil || errors.As(err, &line) || errors.Is(err, errFailed) || errors.Is(err, errNotReady) || errors.Is(err, errUnproven)
 }
 
 // failure is what --json prints for an error.
