@@ -34,12 +34,12 @@ type lent struct{ *kept }
 
 // Transmit implements card.Card.
 func (l lent) Transmit(ctx context.Context, command []byte) ([]byte, error) {
-	return l.Card.Card.Transmit(ctx, command)
+	return l.Card.Transmit(ctx, command)
 }
 
 // Reset implements card.Card.
 func (l lent) Reset(ctx context.Context) ([]byte, error) {
-	atr, err := l.Card.Card.Reset(ctx)
+	atr, err := l.Card.Reset(ctx)
 	if err == nil {
 		l.atr = append([]byte(nil), atr...)
 	}
