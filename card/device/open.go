@@ -114,10 +114,13 @@ func openEmulated(uri, name string) (*Card, error) {
 
 func freshCard(_, model string) (*emul.Card, error) {
 	p, err := emul.RandomProfile(model)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		return emul.New(p)
 	}
-	return emul.New(p)
+	if emul.IsFile(model) {
+		err = fmt.Errorf("%w; a file *.toml here is a card model, a profile belongs to --profile", err)
+	}
+	return nil, err
 }
 
 func openImage(uri, name string) (*emul.Card, error) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"mcim/card/emul"
+	"mcim/card/model"
 	"mcim/flows"
 	"mcim/flows/m2me"
 	"mcim/flows/world"
@@ -175,7 +176,8 @@ func named(err error) error {
 	if errors.Is(err, hwtest.ErrNotNamed) || errors.Is(err, m2me.ErrProfile) || errors.Is(err, hwtest.ErrNoHome) {
 		return usage(err)
 	}
-	image := errors.Is(err, emul.ErrImageDamaged) || errors.Is(err, emul.ErrImageKey) || errors.Is(err, emul.ErrImageVersion)
+	var layout *model.FileError
+	image := errors.As(err, &layout) || errors.Is(err, emul.ErrImageDamaged) || errors.Is(err, emul.ErrImageKey) || errors.Is(err, emul.ErrImageVersion)
 	if image && !errors.Is(err, world.ErrDamaged) { // not the lab's own, but one that was named
 		return imageError(err)
 	}
