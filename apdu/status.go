@@ -34,6 +34,8 @@ const (
 	SWNotEnoughMemory         StatusWord = 0x6A84
 	SWIncorrectP1P2           StatusWord = 0x6A86
 	SWLcInconsistent          StatusWord = 0x6A87
+	SWFileExists              StatusWord = 0x6A89
+	SWNameExists              StatusWord = 0x6A8A
 	SWReferencedDataNotFound  StatusWord = 0x6A88
 	SWWrongP1P2               StatusWord = 0x6B00
 	SWInstructionNotSupported StatusWord = 0x6D00
@@ -136,7 +138,7 @@ var meanings = map[StatusWord]string{
 	SWWrongStructure:          "command does not fit the structure of the file",
 	SWSecurityStatus:          "security status not satisfied: verify the PIN or key that the access rule asks for",
 	SWBlocked:                 "authentication method blocked: no tries left",
-	SWReferenceInvalidated:    "referenced data or file invalidated",
+	SWReferenceInvalidated:    "the file is deactivated, or the PIN not in the state that the command is for",
 	SWConditionsNotSatisfied:  "conditions of use not satisfied",
 	SWNoFileSelected:          "no elementary file selected",
 	SWSecureChannel:           "secure channel needed",
@@ -147,6 +149,8 @@ var meanings = map[StatusWord]string{
 	SWNotEnoughMemory:         "not enough memory space",
 	SWIncorrectP1P2:           "incorrect P1 or P2",
 	SWLcInconsistent:          "Lc inconsistent with P1 P2",
+	SWFileExists:              "there is a file with that identifier already",
+	SWNameExists:              "there is an application with that AID already",
 	SWReferencedDataNotFound:  "referenced data not found",
 	SWWrongP1P2:               "offset or reference outside the file",
 	SWInstructionNotSupported: "instruction not supported",

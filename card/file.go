@@ -58,16 +58,20 @@ type selection struct {
 
 // doOn is Do for a command that concerns a file.
 func (s *Session) doOn(ctx context.Context, f File, c apdu.Command) ([]byte, error) {
-	data, err := s.Do(ctx, c)
-	var refused *CommandError
+	r, err := s.Send(ctx, c)
 	switch {
-	case errors.As(err, &refused):
-		refused.File = f.String()
-		return nil, err
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", f, err)
+	case !r.SW.OK() && !selected(c, r):
+		return nil, &CommandError{Command: CommandName(c), File: f.String(), SW: r.SW}
 	}
-	return data, nil
+	return r.Data, nil
+}
+
+// selected tells that a SELECT ended in a warning about the life cycle of what it
+// selected, which the FCP tells as well.
+func selected(c apdu.Command, r apdu.Response) bool {
+	return c.INS == uicc.INSSelect && len(r.Data) > 0 && (r.SW == apdu.SWFileDeactivated || r.SW == apdu.SWFileTerminated)
 }
 
 // Select selects a file and gives its FCP. A file that is not there is a
@@ -244,4 +248,32 @@ func (s *Session) readRecord(ctx context.Context, f File, n, length int) ([]byte
 		return nil, fmt.Errorf("%w: record %d of %s has %d bytes, got %d", ErrShortRead, n, f, length, len(data))
 	}
 	return data, nil
+}
+
+// SearchRecords selects a file with records and gives the numbers of those that hold the
+// pattern, in the order of the search; none is no error (TS 102 221, 11.1.7). SFI of the
+// search is to be 0.
+func (s *Session) SearchRecords(ctx context.Context, f File, search uicc.SearchRecord) ([]int, error) {
+	fcp, err := s.Select(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	if !fcp.Descriptor.Type.HasRecords() {
+		return nil, fmt.Errorf("%w: %s is a %s, want an EF with records", ErrFileKind, f, fcp.Descriptor.Type)
+	}
+	if search.Record == 0 { // nothing is current after a selection
+		search.Record = 1
+		if search.From == uicc.BackwardFrom || search.From == uicc.BackwardFromPrevious {
+			search.Record = fcp.Descriptor.Records
+		}
+	}
+	data, err := s.doOn(ctx, f, search.Command())
+	if errors.Is(err, apdu.SWUnsuccessfulSearch) {
+		return nil, nil
+	}
+	var found []int
+	for _, n := range data {
+		found = append(found, int(n))
+	}
+	return found, err
 }

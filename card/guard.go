@@ -65,6 +65,9 @@ type GuardConfig struct {
 	// count: its last try may be spent, and a counter that it does not tell is no
 	// reason to stop. The Guard reads EF.ICCID itself.
 	SpendLastTry string
+	// Destroy is the ICCID, as digits, of the one card on which files may be deleted,
+	// made smaller or terminated, which cannot be undone. The Guard reads EF.ICCID itself.
+	Destroy string
 	// Refused remembers the PINs that a card has refused; nil is one of this Guard
 	// alone.
 	Refused *Refused
@@ -85,6 +88,8 @@ type Step struct {
 	Right   string // what the card's access rule asks for, as in "ADM1"
 	Proof   string // how it is known that the write arrived
 	Context string // of AUTHENTICATE: "3G", "GSM", "GBA" and so on
+	// Irreversible says that it cannot be undone.
+	Irreversible bool
 }
 
 // Guard is the only way in which this program presents a PIN, PUK or ADM, writes a

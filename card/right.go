@@ -2,10 +2,12 @@ package card
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"mcim/apdu"
 	"mcim/apdu/uicc"
 )
 
@@ -13,11 +15,35 @@ const rightUnknown = "unknown"
 
 // right says in words what the card's access rule asks for before an update.
 func (g *Guard) right(ctx context.Context, f File, fcp uicc.FCP) string {
-	rules := fcp.Rules
-	if rules == nil {
-		rules = g.arrRules(ctx, f, fcp.ARR)
+	return Right(g.rules(ctx, f, fcp), uicc.AccessUpdate)
+}
+
+// rules are the access rules of a file, nil where they cannot be read. It may select
+// another file.
+func (g *Guard) rules(ctx context.Context, f File, fcp uicc.FCP) []uicc.AccessRule {
+	if own := fcp.EffectiveRules(); own != nil || fcp.ARR.FID == 0 {
+		return own
 	}
-	return Right(rules, uicc.AccessUpdate)
+	at := f
+	if fcp.Descriptor.Type != uicc.Directory {
+		at = f.Directory()
+	}
+	return g.arrRules(ctx, at, fcp.ARR)
+}
+
+// RightOf is Right for a command that rules name by its instruction byte, as INCREASE
+// and RESIZE FILE.
+func RightOf(rules []uicc.AccessRule, ins byte) string {
+	var words []string
+	for _, r := range rules {
+		if r.NamesCommand(ins) {
+			words = append(words, conditionWords(uicc.Condition{Kind: uicc.Or, List: r.Conditions}))
+		}
+	}
+	if len(words) == 0 {
+		return rightUnknown
+	}
+	return strings.Join(words, " or ")
 }
 
 // Right says in words what access rules ask for before an operation, as in
@@ -35,18 +61,14 @@ func Right(rules []uicc.AccessRule, op uicc.Access) string {
 	return strings.Join(words, " or ")
 }
 
-// arrRules reads the rules of a file from EF.ARR, which lies below the MF or
-// beside the file; nil where they cannot be read.
-func (g *Guard) arrRules(ctx context.Context, f File, ref uicc.ARRReference) []uicc.AccessRule {
+// arrRules reads the rules of what is in a directory from EF.ARR; nil where they cannot
+// be read.
+func (g *Guard) arrRules(ctx context.Context, dir File, ref uicc.ARRReference) []uicc.AccessRule {
 	record := ref.Record
 	if len(ref.BySE) > 0 {
 		record = ref.BySE[0].Record
 	}
-	arr := InMF(ref.FID)
-	if ref.FID != uicc.FIDEFARR {
-		arr = File{f.AID, append(slices.Clone(f.Path[:len(f.Path)-1]), ref.FID)}
-	}
-	records, err := g.session.ReadRecords(ctx, arr)
+	records, err := g.arr(ctx, dir, ref.FID)
 	if err != nil || record == 0 || int(record) > len(records) {
 		return nil
 	}
@@ -55,6 +77,19 @@ func (g *Guard) arrRules(ctx context.Context, f File, ref uicc.ARRReference) []u
 		return nil
 	}
 	return rules
+}
+
+// arr reads an EF.ARR: below the MF, or in the directory or one above it.
+func (g *Guard) arr(ctx context.Context, dir File, fid uint16) (records [][]byte, err error) {
+	if fid == uicc.FIDEFARR {
+		return g.session.ReadRecords(ctx, InMF(fid))
+	}
+	for at := dir; ; at = at.Directory() {
+		records, err = g.session.ReadRecords(ctx, File{at.AID, append(slices.Clone(at.Path), fid)})
+		if !errors.Is(err, apdu.ErrNotFound) || len(at.Path) == 0 {
+			return records, err
+		}
+	}
 }
 
 func conditionWords(c uicc.Condition) string {

@@ -154,7 +154,8 @@ func (s *Session) Send(ctx context.Context, c apdu.Command) (apdu.Response, erro
 		return apdu.Response{}, err
 	}
 	c.CLA = class
-	if c.INS == uicc.INSSelect {
+	switch c.INS {
+	case uicc.INSSelect, uicc.INSCreateFile, uicc.INSDeleteFile: // another directory may be current
 		s.files.current = ""
 	}
 	if s.closesAnothers(c) {

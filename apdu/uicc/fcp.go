@@ -213,7 +213,7 @@ type FileDescriptor struct {
 	// DataCoding is the data coding byte; 0 stands for 21, the one of TS 102 221.
 	DataCoding   byte
 	RecordLength uint16 // bytes, of an EF with records
-	Records      byte   // number of records, 1 to 254
+	Records      byte   // number of records, 1 to 254; 0: not told, as in CREATE FILE
 }
 
 // Append encodes the value of the data object behind dst.
@@ -228,7 +228,9 @@ func (d FileDescriptor) Append(dst []byte) []byte {
 	dst = append(dst, b, coding)
 	if d.Type.HasRecords() {
 		dst = binary.BigEndian.AppendUint16(dst, d.RecordLength)
-		dst = append(dst, d.Records)
+		if d.Records != 0 {
+			dst = append(dst, d.Records)
+		}
 	}
 	return dst
 }
@@ -252,10 +254,12 @@ func parseFileDescriptor(b []byte) (FileDescriptor, error) {
 		}
 		return d, nil
 	}
-	if len(b) != 5 {
-		return d, fmt.Errorf("%w: file descriptor of %d bytes for a %s, want 5", ErrFCP, len(b), d.Type)
+	if len(b) != 4 && (len(b) != 5 || b[4] == 0) {
+		return d, fmt.Errorf("%w: file descriptor of %d bytes for a %s, want 4, or 5 with a number of records", ErrFCP, len(b), d.Type)
 	}
-	d.RecordLength, d.Records = binary.BigEndian.Uint16(b[2:]), b[4]
+	if d.RecordLength = binary.BigEndian.Uint16(b[2:]); len(b) == 5 {
+		d.Records = b[4]
+	}
 	return d, nil
 }
 

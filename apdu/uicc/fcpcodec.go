@@ -194,6 +194,9 @@ func parseExpanded(b []byte) ([]AccessRule, error) {
 	return rules, nil
 }
 
+// Bytes is the size in its field, big-endian.
+func (s Size) Bytes() []byte { return s.value() }
+
 func (s Size) value() []byte {
 	b := []byte{}
 	for i := s.Width - 1; i >= 0; i-- {

@@ -30,7 +30,7 @@ func software(t testing.TB) card.Card {
 	c, err := emul.New(emul.Profile{
 		Model: "usim", ICCID: iccid, IMSI: "001010123456789",
 		PIN1: secret.New([]byte("2468")), PUK1: secret.New([]byte("13572468")),
-		K: random(t, 16), OPc: random(t, 16), ADM1: random(t, 8), AMF: [2]byte{0x80, 0},
+		K: random(t, 16), OPc: random(t, 16), ADM1: secret.New([]byte("adm-code")), AMF: [2]byte{0x80, 0},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +46,7 @@ func TestSoftwareUICC(t *testing.T) {
 	}
 	facts := cardtest.Facts{
 		ICCID: iccid, App: usim.AIDPrefix(), Protected: card.InApp(usim.AIDPrefix(), usim.EFIMSI), PIN1: pin, SpendTry: true,
+		ADM1: secret.New([]byte("adm-code")),
 	}
 	for name, options := range map[string]card.Options{"Le sent": {}, "T=0, Le left out": {T0: true}} {
 		facts.Session = options

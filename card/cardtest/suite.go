@@ -62,6 +62,9 @@ type Facts struct {
 	// Auth is what the cases about the contexts of AUTHENTICATE go by; without it, Home
 	// or PIN1 they are left out.
 	Auth *AuthFacts
+	// ADM1 is the right code of ADM1, 8 bytes, of a card in whose application files may be
+	// made and taken away again. Without it the cases about that are left out.
+	ADM1 secret.Bytes
 	// Seed is that of everything random in the suite: with the same seed, two cards
 	// of the same state are sent the same bytes.
 	Seed uint64
@@ -79,7 +82,7 @@ type suite struct {
 func TestCard(t *testing.T, open func(testing.TB) card.Card, facts Facts) {
 	s := suite{open, facts}
 	for _, c := range slices.Concat(s.basics(), s.authCases(), s.changeCases(), s.pinCases(), s.channelCases(), s.selectionCases(),
-		s.suspendCases(), s.toolkitCases()) {
+		s.suspendCases(), s.toolkitCases(), s.fileCases()) {
 		if c.applies {
 			t.Run(c.name, c.run)
 		}

@@ -104,6 +104,7 @@ func newBackends(t *testing.T) *backends {
 	}
 	facts := cardtest.Facts{
 		ICCID: profile.ICCID, App: m.AID, Protected: card.InApp(m.AID, usim.EFIMSI), PIN1: pin, SpendTry: true, Seed: 812, Toolkit: true,
+		ADM1: profile.ADM1,
 		Edit: `{"files":[{"path":"ADF.USIM/EF.SPN","decoded":{"display":[],"name":"suite"}},{"path":"ADF.ISIM/EF.IMPU","record":2,
 			"decoded":{"impu":"sip:suite@example.org"}},{"path":"MF/EF.PL","decoded":{"languages":["de","en"]}}]}`,
 		Spare: true, Suspends: true, Channels: 20, SFI: 7, GSM: []uint16{usim.DFGSM, usim.EFIMSI},

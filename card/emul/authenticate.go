@@ -88,7 +88,7 @@ func (c *Card) appService(app *dir, inUST, inIST usim.Service) bool {
 	if !app.isim {
 		return c.service(inUST)
 	}
-	table := app.file(efIST)
+	table := app.own(efIST)
 	return table != nil && usim.UST(table.data).Has(inIST)
 }
 

@@ -146,8 +146,8 @@ func (b *builder) addARR(d *dir, fid uint16, sfi byte) {
 	c, app := b.card, d.app()
 	r := &ruleFile{file: f, expanded: c.layout.ExpandedRules}
 	r.verified = func(ref byte) bool { return c.isVerified(ref, cmp.Or(app, c.adf)) }
-	f.access = access{r, b.record(model.Anyone, model.ADM1)}
-	b.rules[d], d.arr = r, access{r, len(b.who) + forDirectory}
+	f.access = access{rules: r, record: b.record(model.Anyone, model.ADM1)}
+	b.rules[d], d.arr = r, access{rules: r, record: len(b.who) + forDirectory}
 	c.rules = append(c.rules, r)
 	if !r.expanded {
 		b.add(d, f)
@@ -196,20 +196,25 @@ func (b *builder) add(d *dir, f *file) {
 func (b *builder) content(p Profile) {
 	identity := p.identity()
 	made := map[string]*file{}
+	var same []*model.CardFile // may stand before what they are the same as
 	for i := range b.card.layout.Files {
 		l := &b.card.layout.Files[i]
 		d := b.directory(l.Dir)
 		if l.Same != "" {
-			d.files = append(d.files, made[l.Same])
+			same = append(same, l)
 			continue
 		}
 		f := &file{
 			id: fileObject(d.fid, l.FID), fid: l.FID, sfi: l.SFI, recordLen: l.RecordLength,
 			cyclic: l.Structure == ef.Cyclic, shared: true,
-			data: b.must(l.Content(identity)), access: access{b.rules[d], b.recordOf(l)},
+			data: b.must(l.Content(identity)), access: access{rules: b.rules[d], record: b.recordOf(l)},
 		}
 		made[l.Path()] = f
 		b.add(d, f)
+	}
+	for _, l := range same {
+		d := b.directory(l.Dir)
+		d.files = append(d.files, made[l.Same])
 	}
 	b.card.ust = b.card.adf.file(usim.EFUST)
 }
@@ -237,11 +242,11 @@ func (b *builder) keyFiles(p Profile) {
 	sqn, errSQN := c.model.EncodeSQN(p.sqnFile())
 	c.keyFile = &file{
 		id: fileObject(c.adf.fid, c.model.KeyFile.FID) | secretObject, fid: c.model.KeyFile.FID,
-		data: b.must(key.Reveal(), err), access: access{rules, b.record(model.Nobody, model.ADM1)},
+		data: b.must(key.Reveal(), err), access: access{rules: rules, record: b.record(model.Nobody, model.ADM1)},
 	}
 	c.sqnFile = &file{
 		id: fileObject(c.adf.fid, c.model.SQNFile.FID), fid: c.model.SQNFile.FID,
-		data: b.must(sqn, errSQN), access: access{rules, b.record(model.ADM1, model.ADM1)},
+		data: b.must(sqn, errSQN), access: access{rules: rules, record: b.record(model.ADM1, model.ADM1)},
 	}
 	b.add(c.adf, c.keyFile)
 	b.add(c.adf, c.sqnFile)

@@ -49,6 +49,7 @@ type Card struct {
 	gba     [gbaApps]gbaState
 	pins    []*pin
 
+	made    []*made   // in the order of their creation, what CREATE FILE made
 	storage storage   // nil: the state ends with the process
 	gsm     aka.GSM   // nil: to be made of the key files at the next AUTHENTICATE
 	engine  *aka.USIM // made with gsm; nil where the key is for the GSM context alone
@@ -188,6 +189,8 @@ func (c *Card) answer(command []byte) apdu.StatusWord {
 		handle, sw = handlerOf(cmd.CLA, cmd.INS)
 	}
 	switch {
+	case c.mf.life.Terminated() && !answersTerminated(cmd.INS):
+		return apdu.SWConditionsNotSatisfied
 	case handle == nil:
 		return sw
 	case err != nil || cmd.Extended:
@@ -221,6 +224,9 @@ type handler func(c *Card, ch *channel, cmd *apdu.Command) apdu.StatusWord
 // class, 6D00 where to none (TS 102 221, 10.1.2).
 func handlerOf(cla, ins byte) (handler, apdu.StatusWord) {
 	industry, etsi := interindustry(ins), proprietary(ins)
+	if industry == nil {
+		industry = administrative(ins)
+	}
 	h := industry
 	if cla&0x80 != 0 {
 		h = etsi
@@ -232,6 +238,11 @@ func handlerOf(cla, ins byte) (handler, apdu.StatusWord) {
 		return nil, apdu.SWClassNotSupported
 	}
 	return nil, apdu.SWInstructionNotSupported
+}
+
+// answersTerminated tells which commands a card still answers whose use was terminated.
+func answersTerminated(ins byte) bool {
+	return ins == uicc.INSSelect || ins == uicc.INSStatus || ins == uicc.INSGetResponse
 }
 
 func interindustry(ins byte) handler {
@@ -270,12 +281,35 @@ func interindustry(ins byte) handler {
 	return nil
 }
 
+// administrative are the commands of TS 102 222, and ACTIVATE and DEACTIVATE FILE.
+func administrative(ins byte) handler {
+	switch ins {
+	case uicc.INSCreateFile:
+		return (*Card).createFile
+	case uicc.INSDeleteFile:
+		return (*Card).deleteFile
+	case uicc.INSActivateFile:
+		return (*Card).activateFile
+	case uicc.INSDeactivateFile:
+		return (*Card).deactivateFile
+	case uicc.INSTerminateEF:
+		return (*Card).terminateEF
+	case uicc.INSTerminateDF:
+		return (*Card).terminateDF
+	case uicc.INSTerminateCard:
+		return (*Card).terminateCard
+	}
+	return nil
+}
+
 func proprietary(ins byte) handler {
 	switch ins {
 	case uicc.INSStatus:
 		return (*Card).status
 	case uicc.INSIncrease:
 		return (*Card).increase
+	case uicc.INSResizeFile:
+		return (*Card).resizeFile
 	case usim.INSGetIdentity:
 		return (*Card).getIdentity
 	case uicc.INSSuspend:
@@ -322,6 +356,15 @@ func (c *Card) reply4(cmd *apdu.Command, data []byte) apdu.StatusWord {
 	}
 	c.waiting = response{class, c.buffer}
 	return 0x6100 | apdu.StatusWord(byte(len(data)))
+}
+
+// replyWarned is reply4 that ends in a warning, which comes before the data where
+// these have to be asked for (TS 102 221, 7.3.1.1.4).
+func (c *Card) replyWarned(cmd *apdu.Command, data []byte, sw apdu.StatusWord) apdu.StatusWord {
+	if done := c.reply4(cmd, data); sw == apdu.SWOK {
+		return done
+	}
+	return sw
 }
 
 // getResponse is GET RESPONSE (TS 102 221, 11.2.1).

@@ -25,6 +25,10 @@ func (c *Card) target(ch *channel, cmd *apdu.Command, op uicc.Access) (f *file, 
 		return nil, 0, apdu.SWNoFileSelected
 	case f.recordLen != 0:
 		return nil, 0, apdu.SWWrongStructure
+	}
+	switch sw := usable(ch.dir, f); {
+	case sw != apdu.SWOK:
+		return nil, 0, sw
 	case !f.access.granted(op):
 		return nil, 0, apdu.SWSecurityStatus
 	case offset >= len(f.data):
@@ -85,6 +89,9 @@ func (c *Card) targetRecord(ch *channel, cmd *apdu.Command, op uicc.Access) (f *
 		return nil, 0, apdu.SWNoFileSelected
 	case f.recordLen == 0:
 		return nil, 0, apdu.SWWrongStructure
+	}
+	if sw := usable(ch.dir, f); sw != apdu.SWOK {
+		return nil, 0, sw
 	}
 	if n, sw = f.recordNumber(cmd, pointer); sw != apdu.SWOK {
 		return nil, 0, sw

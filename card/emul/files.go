@@ -1,6 +1,7 @@
 package emul
 
 import (
+	"cmp"
 	"slices"
 
 	"mcim/apdu/uicc"
@@ -39,7 +40,8 @@ type dir struct {
 	dirs   []*dir
 	files  []*file
 	arr    access
-	isim   bool // the ADF of an ISIM
+	life   uicc.LifeCycle // 0: activated
+	isim   bool           // the ADF of an ISIM
 }
 
 // file is an EF, transparent or linear fixed.
@@ -52,6 +54,8 @@ type file struct {
 	data      []byte
 	shared    bool // data is that of all cards with this content: own it before a change
 	access    access
+	life      uicc.LifeCycle // 0: activated
+	made      bool           // by CREATE FILE; the card itself does not look at it
 }
 
 // own gives the file data of its own.
@@ -64,7 +68,8 @@ func (f *file) own() {
 // access says where the rules of a file are.
 type access struct {
 	rules  *ruleFile
-	record int // from 1
+	record int      // from 1
+	told   uicc.FCP // of what was created: its attributes, as they were told
 }
 
 // ruleFile is an EF.ARR with its records decoded.
@@ -106,7 +111,11 @@ func (a access) list() []uicc.AccessRule {
 // describe puts the security attributes into an FCP: where the rules are, or the
 // rules.
 func (a access) describe(f *uicc.FCP) {
-	if a.rules.expanded {
+	switch {
+	case a.told.FID != 0:
+		f.ARR, f.Compact, f.Rules = a.told.ARR, a.told.Compact, a.told.Rules
+		return
+	case a.rules.expanded:
 		f.Rules = a.list()
 		return
 	}
@@ -148,7 +157,7 @@ func (f *file) fcp() uicc.FCP {
 		sfi = uicc.SFI(f.sfi)
 	}
 	p := uicc.FCP{
-		Descriptor: d, FID: f.fid, LifeCycle: uicc.LifeCycleActivated, Size: uicc.NewSize(len(f.data)), SFI: sfi,
+		Descriptor: d, FID: f.fid, LifeCycle: cmp.Or(f.life, uicc.LifeCycleActivated), Size: uicc.NewSize(len(f.data)), SFI: sfi,
 	}
 	f.access.describe(&p)
 	return p
@@ -160,6 +169,15 @@ func (d *dir) file(fid uint16) *file {
 		if f.fid == fid {
 			return f
 		}
+	}
+	return nil
+}
+
+// own finds an EF that the card was made with: what was created in its place later is
+// nothing that the card itself can work with.
+func (d *dir) own(fid uint16) *file {
+	if f := d.file(fid); f != nil && !f.made {
+		return f
 	}
 	return nil
 }

@@ -91,9 +91,9 @@ func (c *Card) restoreGBA(ch change) (found bool, err error) {
 // or cannot be used.
 func gbaFiles(app *dir) (bp, nl *file, ok bool) {
 	if app.isim {
-		bp, nl = app.file(efGBABPISIM), app.file(efGBANLISIM)
+		bp, nl = app.own(efGBABPISIM), app.own(efGBANLISIM)
 	} else {
-		bp, nl = app.file(efGBABP), app.file(efGBANL)
+		bp, nl = app.own(efGBABP), app.own(efGBANL)
 	}
 	return bp, nl, bp != nil && nl != nil && nl.recordLen != 0 && len(bp.data) >= gbaHead
 }

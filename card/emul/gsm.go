@@ -21,6 +21,7 @@ const (
 	gsmMemory        apdu.StatusWord = 0x9240
 	gsmAccess        apdu.StatusWord = 0x9804 // also: CHV wrong
 	gsmContradiction apdu.StatusWord = 0x9808
+	gsmInvalidated   apdu.StatusWord = 0x9810
 	gsmBlocked       apdu.StatusWord = 0x9840
 )
 
@@ -33,9 +34,24 @@ func (c *Card) answerGSM(cmd *apdu.Command, wellFormed bool) apdu.StatusWord {
 		return apdu.SWInstructionNotSupported
 	case !wellFormed || cmd.Extended:
 		return apdu.SWWrongLength
+	case c.mf.life.Terminated() && !answersTerminated(cmd.INS):
+		return apdu.SWConditionsNotSatisfied
 	}
 	ch := &c.channels[0]
-	return gsmStatus(handle(c, ch, cmd))
+	sw := handle(c, ch, cmd)
+	if sw == apdu.SWReferenceInvalidated && aboutFile(cmd.INS) {
+		return gsmInvalidated
+	}
+	return gsmStatus(sw)
+}
+
+// aboutFile tells the commands in whose answers 6984 is about a file, not a code.
+func aboutFile(ins byte) bool {
+	switch ins {
+	case uicc.INSReadBinary, uicc.INSUpdateBinary, uicc.INSReadRecord, uicc.INSUpdateRecord, uicc.INSSearchRecord, uicc.INSIncrease:
+		return true
+	}
+	return false
 }
 
 func gsmHandler(ins byte) handler {
@@ -62,6 +78,8 @@ func gsmHandler(ins byte) handler {
 		return (*Card).seekGSM
 	case uicc.INSIncrease:
 		return (*Card).increaseGSM
+	case uicc.INSDeactivateFile, uicc.INSActivateFile: // INVALIDATE and REHABILITATE
+		return (*Card).turnGSM
 	case uicc.INSGetResponse:
 		return (*Card).getResponse
 	case uicc.INSAuthenticate:
@@ -189,6 +207,19 @@ func (c *Card) recordGSM(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 	return c.updateRecord(ch, cmd)
 }
 
+// turnGSM is INVALIDATE and REHABILITATE of the current EF (TS 51.011, 9.2.14 and 9.2.15).
+func (c *Card) turnGSM(ch *channel, cmd *apdu.Command) apdu.StatusWord {
+	switch {
+	case len(cmd.Data) != 0:
+		return apdu.SWWrongLength
+	case ch.file == nil:
+		return apdu.SWNoFileSelected
+	case cmd.INS == uicc.INSActivateFile:
+		return c.activateFile(ch, cmd)
+	}
+	return c.deactivateFile(ch, cmd)
+}
+
 // gsmResponse is the answer to SELECT (TS 51.011, 9.2.1).
 func (c *Card) gsmResponse(ch *channel) uicc.GSMResponse {
 	if ch.file == nil {
@@ -198,6 +229,9 @@ func (c *Card) gsmResponse(ch *channel) uicc.GSMResponse {
 	g := uicc.GSMFile{Status: 0x01, HasRecord: true, RecordLength: byte(f.recordLen)}
 	if f.recordLen != 0 {
 		g.Structure = uicc.GSMLinearFixed
+	}
+	if f.life.Deactivated() || f.life.Terminated() {
+		g.Status = 0
 	}
 	increase := c.gsmWho(func(v func(byte) bool) bool { return f.access.allowedCommand(uicc.INSIncrease, v) })
 	if f.cyclic {

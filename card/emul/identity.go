@@ -48,11 +48,11 @@ func (c *Card) getIdentity(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 
 // conceal makes the SUCI out of the files, with the scheme that is preferred.
 func (c *Card) conceal() (usim.SUCI, error) {
-	imsi, err := usim.DecodeIMSI(c.adf.file(usim.EFIMSI).data)
+	imsi, err := usim.DecodeIMSI(c.adf.own(usim.EFIMSI).data)
 	if err != nil {
 		return usim.SUCI{}, err
 	}
-	ad, err := ef.As[ef.AdministrativeData](ef.DirUSIM, usim.EFAD, c.adf.file(usim.EFAD).data)
+	ad, err := ef.As[ef.AdministrativeData](ef.DirUSIM, usim.EFAD, c.adf.own(usim.EFAD).data)
 	if err != nil {
 		return usim.SUCI{}, err
 	}
@@ -92,11 +92,11 @@ func homeKey(info *ef.SUCIInfo) (suci.PublicKey, error) {
 func (c *Card) file5GS(fid uint16) any {
 	fids := ef.Dir5GS.FIDs()
 	d := c.adf.dir(fids[len(fids)-1])
-	if d == nil || d.file(fid) == nil {
+	if d == nil || d.own(fid) == nil {
 		return nil
 	}
 	f, _ := ef.Find(ef.Dir5GS, fid)
-	v, err := f.Decode(d.file(fid).data)
+	v, err := f.Decode(d.own(fid).data)
 	if err != nil {
 		return nil
 	}

@@ -68,7 +68,7 @@ func (c *Card) deriveLocal(app *dir, cmd *apdu.Command, l *usim.LocalKeyDerive) 
 		return apdu.SWReferencedDataNotFound
 	}
 	k := kdf.LocalKey{
-		BTID: id, TerminalID: l.TerminalID, ICCID: c.mf.file(uicc.FIDEFICCID).data, TerminalApplication: l.TerminalApplication,
+		BTID: id, TerminalID: l.TerminalID, ICCID: c.mf.own(uicc.FIDEFICCID).data, TerminalApplication: l.TerminalApplication,
 		UICCApplication: l.UICCApplication, RANDx: l.RANDx, CounterLimit: l.CounterLimit,
 	}
 	key, err := k.Derive([kdf.KeySize]byte(internal))

@@ -56,7 +56,7 @@ func (im *image) card(changes []change, p *Profile) (*Card, error) {
 		return nil, fmt.Errorf("open the card image: %s: %w: %w", im.path, ErrImageDamaged, err)
 	}
 	if p != nil {
-		have, err := uicc.DecodeICCID(c.mf.file(uicc.FIDEFICCID).data)
+		have, err := uicc.DecodeICCID(c.mf.own(uicc.FIDEFICCID).data)
 		if err != nil {
 			return nil, fmt.Errorf("open the card image: %s: %w", im.path, err)
 		}
@@ -106,6 +106,7 @@ func (c *Card) snapshot() []change {
 		}
 	}
 	all = append(all, change{objectCounters, 0, counters})
+	all = append(all, c.structure()...)
 	for _, f := range c.files {
 		all = append(all, change{f.id, 0, f.data})
 	}
@@ -147,15 +148,18 @@ func restore(changes []change, version uint32) (*Card, error) {
 	if err != nil {
 		return nil, err
 	}
-	missing := map[object]bool{}
-	for _, ch := range c.snapshot() {
-		missing[ch.object] = true
-	}
+	seen := map[object]bool{}
 	for _, ch := range changes {
 		if err := c.restore(ch); err != nil {
 			return nil, fmt.Errorf("object %08X: %w", uint32(ch.object), err)
 		}
-		delete(missing, ch.object)
+		seen[ch.object] = true
+	}
+	missing := map[object]bool{}
+	for _, ch := range c.snapshot() {
+		if !seen[ch.object] {
+			missing[ch.object] = true
+		}
 	}
 	for _, dir := range []uint16{fidGSM, fidTelecom} { // images of before have no EF.ARR of theirs
 		delete(missing, fileObject(dir, usim.EFARR))
@@ -192,6 +196,9 @@ func (c *Card) restore(ch change) error {
 		return nil
 	}
 	if found, err := c.restoreGBA(ch); found {
+		return err
+	}
+	if found, err := c.restoreStructure(ch); found {
 		return err
 	}
 	for _, p := range c.pins {

@@ -56,6 +56,11 @@ func (c *Card) increase(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 		return apdu.SWNoFileSelected
 	case !f.cyclic:
 		return apdu.SWWrongStructure
+	}
+	if sw := usable(ch.dir, f); sw != apdu.SWOK {
+		return sw
+	}
+	switch {
 	case !f.access.grantedCommand(uicc.INSIncrease):
 		return apdu.SWSecurityStatus
 	case len(cmd.Data) == 0 || len(cmd.Data) > min(f.recordLen, 127):
@@ -116,7 +121,7 @@ func (c *Card) searchRecord(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 		}
 		pointer = 0
 	}
-	sw := c.searchable(f, len(s.Pattern))
+	sw := c.searchable(ch.dir, f, len(s.Pattern))
 	if sw != apdu.SWOK {
 		return sw
 	}
@@ -138,12 +143,17 @@ func (c *Card) searchRecord(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 }
 
 // searchable checks what SEARCH RECORD and SEEK need of the EF.
-func (c *Card) searchable(f *file, pattern int) apdu.StatusWord {
+func (c *Card) searchable(d *dir, f *file, pattern int) apdu.StatusWord {
 	switch {
 	case f == nil:
 		return apdu.SWNoFileSelected
 	case f.recordLen == 0:
 		return apdu.SWWrongStructure
+	}
+	if sw := usable(d, f); sw != apdu.SWOK {
+		return sw
+	}
+	switch {
 	case !f.access.granted(uicc.AccessRead):
 		return apdu.SWSecurityStatus
 	case pattern > f.recordLen:
@@ -190,7 +200,7 @@ func (c *Card) seekGSM(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 		return apdu.SWWrongLength
 	}
 	f := ch.file
-	if sw := c.searchable(f, len(cmd.Data)); sw != apdu.SWOK {
+	if sw := c.searchable(ch.dir, f, len(cmd.Data)); sw != apdu.SWOK {
 		return sw
 	}
 	if f.cyclic {

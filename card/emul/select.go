@@ -2,6 +2,7 @@ package emul
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"slices"
 
@@ -44,9 +45,9 @@ func (c *Card) selectFile(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 	}
 	*ch = next
 	if data == selectNothing {
-		return apdu.SWOK
+		return ch.warning()
 	}
-	return c.reply4(cmd, c.fcp(ch).Bytes())
+	return c.replyWarned(cmd, c.fcp(ch).Bytes(), ch.warning())
 }
 
 // terminate ends the session of the application (TS 102 221, 11.1.1.2).
@@ -203,11 +204,15 @@ func (c *Card) dirFCP(d *dir) uicc.FCP {
 		FID:         d.fid,
 		AID:         d.aid,
 		Proprietary: []tlv.TLV{{Tag: uicc.TagUICCCharacteristics, Value: []byte{clockStopAllVoltages}}},
-		LifeCycle:   uicc.LifeCycleActivated,
+		LifeCycle:   cmp.Or(d.life, uicc.LifeCycleActivated),
 		PINs:        c.pinStatus(d.app()),
 	}
 	if c.quirk(model.NoPINStatus) {
 		f.PINs = nil
+	}
+	if d.parent == nil || d.aid != nil {
+		free := uicc.NewSize(c.free()).Bytes()
+		f.Proprietary = append(f.Proprietary, tlv.TLV{Tag: uicc.TagAvailableMemory, Value: free})
 	}
 	d.arr.describe(&f)
 	return f

@@ -28,6 +28,8 @@ type Card struct {
 	Suspend       time.Duration // longest suspension (TS 102 221, 11.1.22); 0: none is known
 	Files         []CardFile
 	Toolkit       *Toolkit // nil: the card asks for nothing
+	// Memory is what there is for files, in bytes; 0 is what the software UICC has.
+	Memory int
 	// Texts are the TOML text and that of the card that it extends, if any:
 	// RestoreCard makes the same card of them in any later version.
 	Texts [][]byte

@@ -20,6 +20,7 @@ type cardDocument struct {
 	Family      string // name of a model
 	Rules       string // "arr", which "" stands for too, or "expanded"
 	Quirks      []Quirk
+	Memory      int // bytes for files
 	Without     []string
 	Application []applicationDocument
 	PIN         []pinDocument // pin1 and the family's ADM where it is missing
@@ -59,6 +60,7 @@ type fileDocument struct {
 //	name = "mine"
 //	title = "as usim, but without 5G"
 //	extends = "usim"                     # all of it but for what follows
+//	memory = 65536                       # bytes for files, those of the card included
 //	without = ["ADF.USIM/DF.5GS/EF.UAC_AIC"]
 //	quirks = ["no-pin-status"]           # habits of cards in the field
 //	channels = 20                        # logical channels; 4 where it is missing
@@ -143,7 +145,7 @@ func parseCard(name string, data []byte, bases []*Card) (*Card, error) {
 	}
 	c.ExpandedRules, c.Quirks = d.Rules == "expanded", d.Quirks
 	for _, step := range []func(*Card) *mistake{
-		func(c *Card) *mistake { return d.begin(c, bases) }, d.setPINs, d.setChannels, d.setSuspend, d.setToolkit,
+		func(c *Card) *mistake { return d.begin(c, bases) }, d.setPINs, d.setMemory, d.setChannels, d.setSuspend, d.setToolkit,
 	} {
 		if m := step(c); m != nil {
 			return nil, &FileError{name, lineOf(data, *m), m.reason}
@@ -175,6 +177,7 @@ func (d *cardDocument) begin(c *Card, bases []*Card) *mistake {
 		c.Family, c.Applications, c.Files = base.Family, base.Applications, slices.Clone(base.Files)
 		c.PINs, c.Channels, c.Suspend, c.Toolkit = base.PINs, base.Channels, base.Suspend, base.Toolkit
 		c.Texts = append(c.Texts, base.Texts...)
+		c.Memory = base.Memory
 	}
 	for _, path := range d.Without {
 		n := len(c.Files)
@@ -242,6 +245,15 @@ func (d *cardDocument) setSuspend(c *Card) *mistake {
 	return nil
 }
 
+// setMemory takes the memory for files.
+func (d *cardDocument) setMemory(c *Card) *mistake {
+	if d.Memory < 0 || d.Memory > maxMemory {
+		return &mistake{"memory", 0, fmt.Sprintf("memory: want up to %d bytes", maxMemory)}
+	}
+	c.Memory = cmp.Or(d.Memory, c.Memory)
+	return nil
+}
+
 // lineWith finds the line with the path in quotes; 0 where there is none.
 func lineWith(data []byte, path string) int {
 	for i, line := range strings.Split(string(data), "\n") {
@@ -306,6 +318,8 @@ func (d *fileDocument) file() (CardFile, error) {
 }
 
 const (
+	maxMemory = 1 << 24
+
 	maxSFI  = 30
 	maxFile = 0x7FFF // what READ BINARY reaches
 	maxLen  = 255
