@@ -126,7 +126,7 @@ func TestTrap07ClassOrInstruction(t *testing.T) {
 	run(t, newCard(t, testProfile(t)),
 		"10A40004 02 3F00 = 6E00",
 		"FFA40004 02 3F00 = 6E00",
-		"00FE0000 = 6D00",
+		"00FA0000 = 6D00",
 		"A0FE0000 = 6D00",
 		"80A40004 02 3F00 = 6E00", // SELECT is of class 00
 	)
