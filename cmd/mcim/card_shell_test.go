@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 
 	"mcim/card"
 	"mcim/card/emul"
+	"mcim/card/explain"
 )
 
 // conversation is mcim card shell in a terminal.
@@ -312,6 +314,36 @@ func TestConfidential(t *testing.T) {
 		if got := confidential(line); got != want {
 			t.Errorf("%s: %v", line, got)
 		}
+	}
+}
+
+// TestShellChoices: what may stand where.
+func TestShellChoices(t *testing.T) {
+	t.Parallel()
+	s := &shell{command: &cardShellCmd{Card: "emul:usim"}, reader: &explain.Reader{}}
+	for _, tt := range []struct{ before, word, want string }{
+		{"", "pw", "pwd"},
+		{"", "she", ""},
+		{"", "PIN", "pin"},
+		{"pin", "v", "verify"},
+		{"pin verify", "--pin", "--pin-file"},
+		{"pin verify --key", "adm1", "adm1 adm10"},
+		{"pin verify --key pin1", "--all", "--allow"},
+		{"verify", "uni", "universal"},
+		{"select", "ef.icc", "EF.ICCID"},
+		{"select", "EF.ims", "EF.IMSI EF.IMSDCI"},
+		{"select", "adf.usim/ef.ims", "ADF.USIM/EF.IMSI"},
+		{"select", "DF.T", "DF.TELECOM"},
+		{"help", "sel", "select"},
+		{"nonsense", "x", ""},
+		{"read", "1", ""},
+	} {
+		if got := strings.Join(s.choices(strings.Fields(tt.before), tt.word), " "); got != tt.want {
+			t.Errorf("%s %s: %q, want %q", tt.before, tt.word, got, tt.want)
+		}
+	}
+	if all := s.choices([]string{"select"}, ""); !slices.Contains(all, "EF.DIR") || slices.Contains(all, "EF.IMSI") || !slices.Contains(all, "ADF.USIM") {
+		t.Errorf("in the MF: %q", all)
 	}
 }
 

@@ -64,7 +64,7 @@ func (s *shell) choices(before []string, word string) []string {
 			all = append(all, n.Name)
 		}
 	case node.Name == "select":
-		all = s.files()
+		all = s.files(word)
 	case node.Name == "help":
 		for _, n := range g.Model.Children {
 			all = append(all, n.Name)
@@ -72,9 +72,7 @@ func (s *shell) choices(before []string, word string) []string {
 	case len(node.Positional) > 0:
 		all = values(node.Positional[0])
 	}
-	return slices.DeleteFunc(all, func(c string) bool {
-		return len(c) < len(word) || !strings.EqualFold(c[:len(word)], word)
-	})
+	return slices.DeleteFunc(all, func(c string) bool { return !begins(c, word) })
 }
 
 // values are those of a flag or argument that has a list of them.
@@ -85,19 +83,35 @@ func values(v *kong.Value) []string {
 	return slices.DeleteFunc(v.EnumSlice(), func(e string) bool { return e == "" })
 }
 
-// files are the names of the files in the current directory, and the paths of all.
-func (s *shell) files() []string {
-	var names, paths []string
+// files are the directories, and for a word with / the paths of all files: else the names
+// of those in the current directory or, where none of them begins so, of all.
+func (s *shell) files(word string) []string {
+	var paths, near, all, dirs []string
+	here := s.reader.Place().Dir
 	for _, f := range ef.Files() {
-		if f.Dir == s.reader.Place().Dir {
-			names = append(names, f.Name)
-		}
 		paths = append(paths, f.Path())
+		if f.Dir == here {
+			near = append(near, f.Name)
+		}
+		if !slices.Contains(all, f.Name) {
+			all = append(all, f.Name)
+		}
 	}
 	for _, d := range directories() {
-		paths = append(paths, string(d))
+		dirs = append(dirs, string(d))
 	}
-	return append(names, paths...)
+	switch {
+	case strings.Contains(word, "/"):
+		return append(paths, dirs...)
+	case slices.ContainsFunc(near, func(name string) bool { return begins(name, word) }):
+		return append(near, dirs...)
+	}
+	return append(all, dirs...)
+}
+
+// begins tells that a name begins with a word, in upper or lower case.
+func begins(name, word string) bool {
+	return len(name) >= len(word) && strings.EqualFold(name[:len(word)], word)
 }
 
 // common is how far all words are the same, upper and lower case aside.
