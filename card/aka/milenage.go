@@ -28,6 +28,11 @@ func OPc(k, op secret.Bytes) (secret.Bytes, error) {
 	if err != nil {
 		return secret.Bytes{}, err
 	}
+	return OPcOver(b, op)
+}
+
+// OPcOver is OPc with K behind b, in a TPM for example.
+func OPcOver(b Block, op secret.Bytes) (secret.Bytes, error) {
 	if op.Len() != BlockSize {
 		return secret.Bytes{}, fmt.Errorf("%w: OP has %d bytes, want %d", ErrKey, op.Len(), BlockSize)
 	}

@@ -36,15 +36,12 @@ func Candidates(p emul.Profile) []Candidate {
 	}
 	switch p.Algorithm {
 	case "", model.Milenage:
-		add("opc in the profile is OP, not OPc", func(q *emul.Profile) (err error) { q.OPc, err = aka.OPc(q.K, q.OPc); return err })
+		add(opForOPc, func(q *emul.Profile) (err error) { q.OPc, err = aka.OPc(q.K, q.OPc); return err })
 		add("k and opc are swapped", func(q *emul.Profile) error { q.K, q.OPc = q.OPc, q.K; return nil })
 	case model.TUAK:
 		add("topc in the profile is TOP, not TOPc", func(q *emul.Profile) (err error) { q.TOPc, err = aka.TOPc(q.K, q.TOPc, 1); return err })
 	}
-	for _, turn := range []struct {
-		what string
-		do   func([]byte)
-	}{{"the bytes of %s are in reverse", slices.Reverse[[]byte]}, {"the two digits of each byte of %s are swapped", swapDigits}} {
+	for _, turn := range turns() {
 		add(fmt.Sprintf(turn.what, "k"), func(q *emul.Profile) error { q.K = turned(q.K, turn.do); return nil })
 		if p.OPc.Len() > 0 {
 			add(fmt.Sprintf(turn.what, "opc"), func(q *emul.Profile) error { q.OPc = turned(q.OPc, turn.do); return nil })
@@ -63,6 +60,37 @@ func Candidates(p emul.Profile) []Candidate {
 		}
 	}
 	return list
+}
+
+const opForOPc = "the given opc is OP, not OPc"
+
+// CandidatesOver are the mix-ups that are left where K cannot be looked at: those of OPc.
+// The error is that of the Block.
+func CandidatesOver(m *aka.Milenage) ([]Candidate, error) {
+	opc, err := aka.OPcOver(m.Block, m.OPc)
+	if err != nil {
+		return nil, err
+	}
+	list := []Candidate{over(m.Block, opForOPc, opc)}
+	for _, turn := range turns() {
+		list = append(list, over(m.Block, fmt.Sprintf(turn.what, "opc"), turned(m.OPc, turn.do)))
+	}
+	return list, nil
+}
+
+func over(b aka.Block, name string, opc secret.Bytes) Candidate {
+	a := &aka.Milenage{Block: b, OPc: opc}
+	return Candidate{name, a, aka.NewGSM(a)}
+}
+
+// turn is a way in which the bytes of a key come out of order.
+type turn struct {
+	what string // with %s for the key
+	do   func([]byte)
+}
+
+func turns() []turn {
+	return []turn{{"the bytes of %s are in reverse", slices.Reverse[[]byte]}, {"the two digits of each byte of %s are swapped", swapDigits}}
 }
 
 // turned is a copy of a key that do has changed.
@@ -109,12 +137,12 @@ func (r *rehearsal) prove(ctx context.Context) error {
 		if proof.Unchecked {
 			o.Answered = "RES: it does not check sequence numbers"
 		}
-		r.report.SQN, r.report.Keys = proof.SQN.String(), "the card has the keys of the profile"
+		r.report.SQN, r.report.Keys = proof.SQN.String(), "the card has the operator's keys"
 		r.home = aka.NewSubscriber(r.AKA, proof.SQN, r.AMF, nil)
 		return nil
 	})
 	if last := len(r.report.Outcomes) - 1; err == nil && r.home == nil && r.report.Outcomes[last].Verdict != NotRun {
-		r.keysFail = "the card's keys are not those of the profile"
+		r.keysFail = "the card's keys are not the operator's"
 		if r.report.Keys == "" {
 			r.report.Keys, r.keysFail = "not proved", "the keys could not be compared"
 		}

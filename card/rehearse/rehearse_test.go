@@ -157,9 +157,9 @@ func TestMixUps(t *testing.T) {
 	t.Parallel()
 	reverse := func(k secret.Bytes) secret.Bytes { return turned(k, slices.Reverse[[]byte]) }
 	for want, mix := range map[string]func(inCard, told *emul.Profile) error{
-		"opc in the profile is OP, not OPc": func(c, told *emul.Profile) (err error) { c.OPc, err = aka.OPc(told.K, told.OPc); return err },
-		"k and opc are swapped":             func(c, told *emul.Profile) error { c.K, c.OPc = told.OPc, told.K; return nil },
-		"the bytes of k are in reverse":     func(c, told *emul.Profile) error { c.K = reverse(told.K); return nil },
+		"the given opc is OP, not OPc":  func(c, told *emul.Profile) (err error) { c.OPc, err = aka.OPc(told.K, told.OPc); return err },
+		"k and opc are swapped":         func(c, told *emul.Profile) error { c.K, c.OPc = told.OPc, told.K; return nil },
+		"the bytes of k are in reverse": func(c, told *emul.Profile) error { c.K = reverse(told.K); return nil },
 		"the two digits of each byte of k and of opc are swapped": func(c, told *emul.Profile) error {
 			c.K, c.OPc = turned(told.K, swapDigits), turned(told.OPc, swapDigits)
 			return nil

@@ -15,6 +15,7 @@ import (
 	"mcim/apdu/secret"
 	"mcim/apdu/uicc"
 	"mcim/card"
+	"mcim/card/aka"
 	"mcim/card/device"
 	"mcim/card/emul"
 	"mcim/card/rehearse"
@@ -23,21 +24,21 @@ import (
 
 type cardAuthCmd struct {
 	Card    string   `help:"Card: pcsc:INDEX, pcsc:NAME, emul:usim, emul:IMAGE or replay:FILE." placeholder:"URI" default:"pcsc:0"`
-	Profile string   `help:"Profile of the card, as for mcim emulate: K, OPc, algorithm, AMF and PIN1." placeholder:"FILE" required:""`
 	Context []string `help:"What to try: 3g, ims, gba, naf, local, suci, gsm or all." placeholder:"CONTEXT" default:"all" enum:"3g,ims,gba,naf,local,suci,gsm,all"`
 	PINFile string   `name:"pin-file" help:"File with PIN1, where it is not that of the profile any more." placeholder:"FILE"`
 	NAF     string   `name:"naf" help:"Domain name of the server whose key is derived." placeholder:"NAME"`
 	SUCIKey string   `name:"suci-key" help:"File with the home network's private key for SUCIs: 64 hexadecimal digits." placeholder:"FILE"`
-	Allow   []string `help:"ICCID of a card whose sequence numbers may be spent." placeholder:"ICCID"`
 	DryRun  bool     `help:"Say what would be sent, and send nothing of it."`
+	operatorKeys
 }
 
 // Help is the long help text.
 func (cardAuthCmd) Help() string {
 	return `Lets the card authenticate in each context and compares its answers with an authentication centre
-made of the profile. It begins with a challenge that spends no sequence number: the card's AUTS
-proves K and OPc. Where they do not fit, known mix-ups are tried (OP for OPc, bytes in reverse,
-another algorithm), and the one that fits the card is named. No RES and no key is printed.
+made of the profile, or of a K in a TPM, where it stays (--tpm, with --pin-file; AMF is 8000). It
+begins with a challenge that spends no sequence number: the card's AUTS proves K and OPc. Where
+they do not fit, known mix-ups are tried (OP for OPc, bytes in reverse, another algorithm), and the
+one that fits the card is named. No RES and no key is printed.
 
 Contexts: 3g (EPS and 5G too), ims (on the ISIM), gba (bootstrapping), naf (a server's key), local
 (local key), suci (GET IDENTITY), gsm (GSM context, and RUN GSM ALGORITHM). 3g, ims and gba spend
@@ -47,7 +48,22 @@ card's last bootstrapping. Exit code 1: something failed.
 Examples:
   mcim card auth --profile card.toml --allow 8999901000000000018
   mcim card auth --profile card.toml --context 3g,gsm --dry-run
-  mcim card auth --card emul:card.img --profile card.toml --context suci --suci-key home.txt --json`
+  mcim card auth --card emul:card.img --profile card.toml --context suci --suci-key home.txt --json
+  mcim card auth --allow 8999901000000000018 --pin-file pin.txt --tpm device:/dev/tpmrm0 \
+    --tpm-key 0x81010010 --opc-file opc.txt --ek-roots makers.pem`
+}
+
+// Validate checks what kong cannot.
+func (c *cardAuthCmd) Validate() error {
+	switch err := c.validate(); {
+	case err != nil:
+		return err
+	case !c.given():
+		return errors.New("no keys to compare with: give --profile FILE, or --tpm URI for a K in a TPM")
+	case c.TPM != "" && c.PINFile == "":
+		return errors.New("--tpm has no PIN1: give it with --pin-file")
+	}
+	return nil
 }
 
 // authResult is what --json prints.
@@ -66,7 +82,8 @@ type authStep struct {
 
 // Run tries the card.
 func (c *cardAuthCmd) Run(con console, ctx *contextHolder) error {
-	config, iccid, pin, err := c.config()
+	config, iccid, pin, done, err := c.config(ctx)
+	defer func() { _ = done() }()
 	if err != nil {
 		return err
 	}
@@ -80,8 +97,10 @@ func (c *cardAuthCmd) Run(con console, ctx *contextHolder) error {
 	if err != nil {
 		return err
 	}
-	if err := c.sameCard(ctx, config.Session, iccid); err != nil {
-		return err
+	if c.Profile != "" {
+		if err := c.sameCard(ctx, config.Session, iccid); err != nil {
+			return err
+		}
 	}
 	config.Guard = card.NewGuard(config.Session, card.GuardConfig{ATR: bytes.Clone(atr), Allow: c.Allow, Spare: open.Spare, DryRun: c.DryRun})
 	result, err := c.rehearse(ctx, config, pin)
@@ -93,7 +112,7 @@ func (c *cardAuthCmd) Run(con console, ctx *contextHolder) error {
 	}
 	err = con.print(result, result.writeText)
 	if err == nil && result.Failed() {
-		err = failedError{errors.New("the card and the profile do not agree")}
+		err = failedError{errors.New("the card and the operator's keys do not agree")}
 	}
 	return err
 }
@@ -140,31 +159,60 @@ func (c *cardAuthCmd) contexts() []rehearse.Context {
 	return list
 }
 
-// config is what the files say, with the ICCID of the card that they are of and its PIN1.
-func (c *cardAuthCmd) config() (config rehearse.Config, iccid string, pin secret.Bytes, err error) {
-	p, err := emul.ReadProfile(c.Profile)
-	if err != nil {
-		return config, "", pin, imageError(err)
-	}
-	if c.PINFile == "" {
-		pin, err = uicc.PadPIN(string(p.PIN1.Reveal()))
-	} else {
-		pin, err = codeFile{flagPIN, c.PINFile}.read(uicc.PadPIN)
-	}
-	if err != nil {
-		return config, "", pin, err
-	}
-	if config.AKA, config.GSM, err = p.Functions(); err != nil {
-		return config, "", pin, usage(err)
-	}
-	config.AMF, config.NAF, config.Candidates, config.Random = p.AMF, c.NAF, rehearse.Candidates(p), rand.Reader
+// config is what the files say, with the ICCID of the card that they are of (empty with
+// --tpm) and its PIN1. done is to be called when the keys are no longer needed.
+func (c *cardAuthCmd) config(ctx context.Context) (config rehearse.Config, iccid string, pin secret.Bytes, done func() error, err error) {
+	done = func() error { return nil }
 	if len(c.NAF) > maxName || strings.ContainsAny(c.NAF, " /:@") {
-		return config, "", pin, usage(fmt.Errorf("--naf %q is no domain name", c.NAF))
+		return config, "", pin, done, usage(fmt.Errorf("--naf %q is no domain name", c.NAF))
 	}
+	config.NAF, config.Random = c.NAF, rand.Reader
 	if c.SUCIKey != "" {
 		config.HomeKey, err = codeFile{"--suci-key", c.SUCIKey}.read(privateKey)
 	}
-	return config, p.ICCID, pin, err
+	if err == nil && c.PINFile != "" {
+		pin, err = codeFile{flagPIN, c.PINFile}.read(uicc.PadPIN)
+	}
+	switch {
+	case err != nil:
+	case c.TPM != "":
+		done, err = c.keysInTPM(ctx, &config)
+	default:
+		iccid, err = c.keysInProfile(&config, &pin)
+	}
+	return config, iccid, pin, done, err
+}
+
+// keysInTPM has the keys of the home operator run in the TPM.
+func (c *cardAuthCmd) keysInTPM(ctx context.Context, config *rehearse.Config) (done func() error, err error) {
+	m, done, err := c.inTPM(ctx)
+	if err != nil {
+		return done, err
+	}
+	config.AKA, config.GSM, config.AMF = m, aka.NewGSM(m), separated
+	config.Candidates, err = rehearse.CandidatesOver(m)
+	return done, err
+}
+
+// separated is the AMF that is good for EPS and 5G too (TS 33.102, annex H).
+var separated = [2]byte{0x80, 0}
+
+// keysInProfile takes the keys of the profile, and its PIN1 where no other was given.
+func (c *cardAuthCmd) keysInProfile(config *rehearse.Config, pin *secret.Bytes) (iccid string, err error) {
+	p, err := emul.ReadProfile(c.Profile)
+	if err != nil {
+		return "", imageError(err)
+	}
+	if pin.Len() == 0 {
+		if *pin, err = uicc.PadPIN(string(p.PIN1.Reveal())); err != nil {
+			return "", err
+		}
+	}
+	if config.AKA, config.GSM, err = p.Functions(); err != nil {
+		return "", usage(err)
+	}
+	config.AMF, config.Candidates = p.AMF, rehearse.Candidates(p)
+	return p.ICCID, nil
 }
 
 const (

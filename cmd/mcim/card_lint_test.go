@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,8 +65,9 @@ func keyInTPM(t *testing.T, k []byte) (dir string, handle tpm2.TPMHandle, roots 
 	return dir, handle, roots
 }
 
-// TestLintTPM: K in a TPM proves the card as a profile does, and another K does not.
-func TestLintTPM(t *testing.T) {
+// TestKeyInTPM: K in a TPM proves the card as a profile does, and another OPc does not,
+// to card lint and to card auth.
+func TestKeyInTPM(t *testing.T) {
 	t.Parallel()
 	p, err := emul.RandomProfile("usim")
 	if err != nil {
@@ -87,12 +89,15 @@ func TestLintTPM(t *testing.T) {
 		return path
 	}
 	dir, handle, roots := keyInTPM(t, p.K.Reveal())
-	lint := func(handle tpm2.TPMHandle, opc []byte) (int, string) {
+	command := func(verb string, handle tpm2.TPMHandle, opc []byte, more ...string) (int, string) {
 		var out bytes.Buffer
-		code := run(t.Context(), []string{"card", "lint", "--card", "emul:" + image, "--pin-file", file("pin", string(p.PIN1.Reveal())), "--allow", p.ICCID,
+		code := run(t.Context(), append([]string{"card", verb, "--card", "emul:" + image, "--pin-file", file("pin", string(p.PIN1.Reveal())), "--allow", p.ICCID,
 			"--tpm", "swtpm:" + dir, "--tpm-key", fmt.Sprintf("%#x", uint32(handle)), "--opc-file", file("opc", hex.EncodeToString(opc)+"\n"),
-			"--ek-roots", roots, "--rule", "aka-keys", "--rule", "sqn-behind"}, &out, &out)
+			"--ek-roots", roots}, more...), &out, &out)
 		return code, out.String()
+	}
+	lint := func(handle tpm2.TPMHandle, opc []byte) (int, string) {
+		return command("lint", handle, opc, "--rule", "aka-keys", "--rule", "sqn-behind")
 	}
 	if code, out := lint(handle, p.OPc.Reveal()); code != exitPass || !strings.Contains(out, "not judged: the operator's SQN is not known") || !strings.Contains(out, "; 1 rule judged, ") {
 		t.Errorf("exit code %d: %s", code, out)
@@ -102,5 +107,16 @@ func TestLintTPM(t *testing.T) {
 	}
 	if code, out := lint(handle+1, p.OPc.Reveal()); code != exitUsage || !strings.Contains(out, "not an AES key of 128 bits") {
 		t.Errorf("no key: exit code %d: %s", code, out)
+	}
+	reversed := slices.Clone(p.OPc.Reveal())
+	slices.Reverse(reversed)
+	if code, out := command("auth", handle, p.OPc.Reveal(), "--context", "3g,gsm"); code != exitPass || !strings.Contains(out, "the card has the operator's keys") {
+		t.Errorf("auth: exit code %d: %s", code, out)
+	}
+	if code, out := command("auth", handle, reversed, "--context", "3g"); code != exitFailed || !strings.Contains(out, "opc are in reverse") {
+		t.Errorf("auth, OPc in reverse: exit code %d: %s", code, out)
+	}
+	if code, out := command("auth", handle+1, p.OPc.Reveal()); code != exitUsage || !strings.Contains(out, "not an AES key of 128 bits") {
+		t.Errorf("auth, no key: exit code %d: %s", code, out)
 	}
 }

@@ -65,7 +65,7 @@ func (k *operatorKeys) handle() (tpm2.TPMHandle, error) {
 func (k *operatorKeys) operator(ctx context.Context, pin secret.Bytes) (of emul.Profile, o *lint.Operator, done func() error, err error) {
 	o, done = &lint.Operator{PIN1: pin, Allow: k.Allow}, func() error { return nil }
 	if k.TPM != "" {
-		done, err = k.inTPM(ctx, o)
+		o.Algorithm, done, err = k.inTPM(ctx)
 	} else {
 		of, err = k.inProfile(o)
 	}
@@ -97,43 +97,43 @@ func (k *operatorKeys) inProfile(o *lint.Operator) (emul.Profile, error) {
 }
 
 // inTPM takes K out of no TPM: it runs there. OPc travels to it encrypted, to the TPM
-// whose maker is trusted.
-func (k *operatorKeys) inTPM(ctx context.Context, o *lint.Operator) (done func() error, err error) {
+// whose maker is trusted. done is to be called in any case.
+func (k *operatorKeys) inTPM(ctx context.Context) (m *aka.Milenage, done func() error, err error) {
 	done = func() error { return nil }
 	opc, err := readOPc(k.OPcFile)
 	if err != nil {
-		return done, err
+		return nil, done, err
 	}
 	pem, err := os.ReadFile(k.EKRoots)
 	if err != nil {
-		return done, usage(fmt.Errorf("--ek-roots: %w", err))
+		return nil, done, usage(fmt.Errorf("--ek-roots: %w", err))
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {
-		return done, usage(fmt.Errorf("--ek-roots %s: no certificate in PEM", k.EKRoots))
+		return nil, done, usage(fmt.Errorf("--ek-roots %s: no certificate in PEM", k.EKRoots))
 	}
 	handle, err := k.handle()
 	if err != nil {
-		return done, usage(err)
+		return nil, done, usage(err)
 	}
 	t, err := tpm.Open(ctx, k.TPM, tpm.Options{Foreign: true})
 	if err != nil {
-		return done, err
+		return nil, done, err
 	}
 	done = t.Close
 	if _, err = ident.VerifyEK(t, ident.Trust{Roots: roots, Intermediates: roots, At: time.Now()}); err != nil {
-		return done, err
+		return nil, done, err
 	}
 	block, err := engine.NewCFBAt(t, handle)
 	if errors.Is(err, engine.ErrKey) {
 		err = usage(err)
 	}
 	if err != nil {
-		return done, err
+		return nil, done, err
 	}
 	done = func() error { return errors.Join(block.Close(), t.Close()) }
-	o.Algorithm, err = aka.NewMilenage(block, opc)
-	return done, err
+	m, err = aka.NewMilenage(block, opc)
+	return m, done, err
 }
 
 // readOPc reads OPc; one line end behind it does not count.
