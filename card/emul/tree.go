@@ -342,13 +342,19 @@ func setLife(d *dir, f *file, life uicc.LifeCycle) {
 
 // used is the memory that the files take, in bytes.
 func (c *Card) used() int {
-	n := 0
-	c.each(func(_ *dir, f *file, _ uicc.LifeCycle) {
-		n += fileExpense
-		if f != nil {
-			n += f.size()
-		}
-	})
+	n := fileExpense * c.mf.count()
+	for _, f := range c.files {
+		n += fileExpense + f.size()
+	}
+	return n
+}
+
+// count is the number of directories from d down.
+func (d *dir) count() int {
+	n := 1
+	for _, child := range d.dirs {
+		n += child.count()
+	}
 	return n
 }
 
