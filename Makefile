@@ -6,7 +6,8 @@ SUDO     = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 GOLANGCI = go tool -modfile=.ci/tools/go.mod golangci-lint
 # The parts that do things in parallel; the race detector runs over these.
 PARALLEL = ./card/... ./tpm ./flows/...
-FUZZTIME = 60s
+# Seconds of fuzzing for each package, which its targets share.
+FUZZTIME = 60
 # How many points the chaos test kills at: more than there are.
 CHAOS    = 420
 # What git says of this tree; empty where it is no clone, as in an unpacked archive.
@@ -44,8 +45,10 @@ chaos: setup
 
 fuzz: setup
 	@for p in $$(go list ./...); do \
-	  for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-	    echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+	  targets=$$(go test -list '^Fuzz' $$p | grep '^Fuzz'); \
+	  for f in $$targets; do \
+	    echo "$$p $$f"; \
+	    go test -run '^$$' -fuzz "^$$f$$" -fuzztime $$(($(FUZZTIME) / $$(echo $$targets | wc -w)))s $$p || exit 1; \
 	  done; \
 	done
 

@@ -4,6 +4,11 @@ import (
 	"context"
 	"path/filepath"
 	"testing"
+
+	"mcim/apdu/uicc"
+	"mcim/apdu/usim"
+	"mcim/card"
+	"mcim/card/cardtest"
 )
 
 func benchmarkCommand(b *testing.B, c *Card, command []byte) {
@@ -76,4 +81,33 @@ func benchmarkAuthenticate(b *testing.B, p Profile, c *Card) {
 		n++
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "cmd/s")
+}
+
+// BenchmarkAKA is AKA as the driver does it, on a card of its own that has PIN1 verified:
+// what goes over the line, and how long it takes without one.
+func BenchmarkAKA(b *testing.B) {
+	p := testProfile(b)
+	c, home := newCard(b, p), homeOf(b, p)
+	meter := &cardtest.Meter{Card: c}
+	guard := card.NewGuard(card.NewSession(meter, card.Options{}), card.GuardConfig{ATR: mustReset(b, c)})
+	pin, err := uicc.PadPIN(string(p.PIN1.Reveal()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := guard.Verify(b.Context(), uicc.RefPIN1, pin); err != nil {
+		b.Fatal(err)
+	}
+	aka := func() {
+		v := nextVector(b, home)
+		r, err := guard.Authenticate(b.Context(), usim.AIDPrefix(), usim.Authenticate{RAND: v.RAND, AUTN: v.AUTN})
+		if err != nil || !r.SW.OK() {
+			b.Fatal(r.SW, err)
+		}
+	}
+	aka() // finds the application
+	for b.Loop() {
+		*meter = cardtest.Meter{Card: c}
+		aka()
+	}
+	meter.Report(b)
 }

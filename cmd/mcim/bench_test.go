@@ -36,6 +36,11 @@ func TestBenchTable(t *testing.T) {
 		{"pkg: mcim/tpm/mcim\nBenchmarkAKAWithSQN \t 9 \t 399.9 AKA/s \t 14.00 TPM-commands/AKA",
 			`399\.9 AKA/s +at least 400: under\n +14\.00 TPM-commands/AKA +at most 13: over\n`},
 		{"pkg: mcim/tpm/engine\nBenchmarkAKA-16 \t 9 \t 1000 AKA/s", `tpm/engine +AKA +1000 AKA/s +at least 1000: ok\n`},
+		{"pkg: mcim/card/emul\nBenchmarkReadBinary-2 \t 9 \t 4000000 cmd/s \t 0 B/op \t 1 allocs/op",
+			`card/emul +ReadBinary +4000000 cmd/s +at least 3000000: ok\n +0 B/op\n +1 allocs/op +at most 1: ok\n`},
+		{"pkg: mcim/card/emul\nBenchmarkAuthenticate \t 9 \t 999999.5 cmd/s", `999999\.5 cmd/s +at least 1000000: under\n`},
+		{"pkg: mcim/card/dump\nBenchmarkDump \t 9 \t 120.5 ms_link_floor \t 1.301 ratio_to_bare",
+			`120\.5 ms_link_floor +the least, TA1 96 at 5 MHz\n +1\.301 ratio_to_bare +at most 1\.3: over\n`},
 	} {
 		table, code := benchTable(t, head+tt.line+"\nPASS\n")
 		if code != 0 || !regexp.MustCompile(tt.want).MatchString(table) || !strings.HasSuffix(table, "measured on: Some Chip\n") {
@@ -68,7 +73,11 @@ func TestBenchBars(t *testing.T) {
 			t.Errorf("%s has no benchmark %s", b[1], b[2])
 			continue
 		}
-		if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), `"`+b[3]+`")`) {
+		reports := `"` + b[3] + `")`
+		if b[3] == "allocs/op" {
+			reports = "ReportAllocs()"
+		}
+		if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), reports) {
 			t.Errorf("%s reports no %s: %v", file, b[3], err)
 		}
 	}
