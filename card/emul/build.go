@@ -78,6 +78,7 @@ func build(l *model.Card, p Profile) (*Card, error) {
 	c.channels = make([]channel, l.Channels)
 	c.closeChannels()
 	c.resetToolkit()
+	c.secure = secureChannel{key: p.ChannelKey, limit: cmp.Or(p.ChannelLimit, defaultChannelLimit), missing: -1}
 	return c, nil
 }
 

@@ -29,9 +29,9 @@ type Card struct {
 	// defence is worth. Nothing else may set it.
 	AcceptForgedAUTN bool
 
-	// Rand gives the ephemeral keys of SUCIs and the tokens of SUSPEND UICC; nil is
-	// crypto/rand. A seeded one makes a session that can be repeated, and SUCIs that can
-	// be linked.
+	// Rand gives the ephemeral keys of SUCIs, the tokens of SUSPEND UICC and what a secure
+	// channel begins with; nil is crypto/rand. A seeded one makes a session that can be
+	// repeated, and SUCIs that can be linked.
 	Rand io.Reader
 
 	// Now is the clock by which a suspension runs out; nil is time.Now.
@@ -59,6 +59,7 @@ type Card struct {
 	channels  []channel   // by number
 	suspended *suspension // nil: not
 	toolkit   toolkit
+	secure    secureChannel
 	waiting   response     // for GET RESPONSE
 	answered  response     // for AUTHENTICATE with the odd instruction byte
 	command   apdu.Command // the one that is being answered
@@ -113,6 +114,7 @@ func (c *Card) Reset(ctx context.Context) ([]byte, error) {
 	c.closeChannels()
 	c.waiting, c.answered = response{}, response{}
 	c.resetToolkit()
+	c.resetSecureChannel()
 	for _, p := range c.pins {
 		p.verified = false
 	}
@@ -171,11 +173,9 @@ func (c *Card) answer(command []byte) apdu.StatusWord {
 	if c.suspended != nil {
 		c.endSuspension(cmd)
 	}
-	if cmd.INS != uicc.INSGetResponse || cmd.CLA != c.waiting.class {
-		c.waiting = response{}
-	}
-	if cmd.INS != usim.INSAuthenticateTLV || cmd.CLA != c.answered.class {
-		c.answered = response{}
+	c.dropAnswers(cmd)
+	if c.exposes(cmd) {
+		return apdu.SWSecureChannel
 	}
 	if cmd.CLA == classGSM {
 		return c.answerGSM(cmd, err == nil)
@@ -185,6 +185,9 @@ func (c *Card) answer(command []byte) apdu.StatusWord {
 		return sw
 	}
 	handle, sw := c.toolkitCommand(cmd.CLA, cmd.INS), apdu.SWOK
+	if handle == nil {
+		handle = c.secureCommand(cmd.CLA, cmd.INS)
+	}
 	if handle == nil {
 		handle, sw = handlerOf(cmd.CLA, cmd.INS)
 	}
@@ -196,7 +199,25 @@ func (c *Card) answer(command []byte) apdu.StatusWord {
 	case err != nil || cmd.Extended:
 		return apdu.SWWrongLength
 	}
-	return handle(c, ch, cmd)
+	sw = handle(c, ch, cmd)
+	if sw == apdu.SWSecurityStatus && c.outside() {
+		return apdu.SWSecureChannel
+	}
+	return sw
+}
+
+// dropAnswers forgets what waited for a command that did not come.
+func (c *Card) dropAnswers(cmd *apdu.Command) {
+	c.keepApart(cmd)
+	if c.tunnel(cmd) {
+		return
+	}
+	if cmd.INS != uicc.INSGetResponse || cmd.CLA != c.waiting.class {
+		c.waiting = response{}
+	}
+	if cmd.INS != usim.INSAuthenticateTLV || cmd.CLA != c.answered.class {
+		c.answered = response{}
+	}
 }
 
 // channelOf gives the logical channel of a class byte (TS 102 221, 10.1.1): 0X and 8X

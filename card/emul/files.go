@@ -15,15 +15,16 @@ const (
 	// secretObject marks what lies in the image only sealed.
 	secretObject object = 1 << 31
 
-	objectModel    object = 1                    // text of the card model; in version 1 its name
-	objectCounters object = 2                    // pinState of each PIN
-	objectBase     object = 3                    // text of the card that the card model extends
-	objectAuthLeft object = 4                    // authentications that are left; missing: no limit
-	objectKs       object = secretObject | 0x300 // + application: RAND, CK, IK of the last GBA bootstrapping
-	objectLocal    object = secretObject | 0x400 // + application: identifier of the last local key, and the key
-	objectNAF      object = secretObject | 0x800 // + application<<8 + record of EF.GBANL: its Ks_int_NAF
-	objectPIN      object = secretObject | 0x100
-	objectUnblock  object = secretObject | 0x200
+	objectModel      object = 1                    // text of the card model; in version 1 its name
+	objectCounters   object = 2                    // pinState of each PIN
+	objectBase       object = 3                    // text of the card that the card model extends
+	objectAuthLeft   object = 4                    // authentications that are left; missing: no limit
+	objectKs         object = secretObject | 0x300 // + application: RAND, CK, IK of the last GBA bootstrapping
+	objectLocal      object = secretObject | 0x400 // + application: identifier of the last local key, and the key
+	objectNAF        object = secretObject | 0x800 // + application<<8 + record of EF.GBANL: its Ks_int_NAF
+	objectChannelKey object = secretObject | 0x500 // limit and key of the secure channel; missing: the card has none
+	objectPIN        object = secretObject | 0x100
+	objectUnblock    object = secretObject | 0x200
 
 	// appShift is the place of the number of the application in the name of a code
 	// that is its own.

@@ -95,6 +95,7 @@ func (c *Card) snapshot() []change {
 		all = append(all, change{[]object{objectModel, objectBase}[i], 0, text})
 	}
 	all = append(all, c.gbaObjects()...)
+	all = append(all, c.secureObjects()...)
 	if c.authLeft != nil {
 		all = append(all, change{objectAuthLeft, 0, binary.BigEndian.AppendUint32(nil, *c.authLeft)})
 	}
@@ -194,6 +195,9 @@ func (c *Card) restore(ch change) error {
 		left := binary.BigEndian.Uint32(ch.data)
 		c.authLeft = &left
 		return nil
+	}
+	if ch.object == objectChannelKey {
+		return c.restoreSecure(ch)
 	}
 	if found, err := c.restoreGBA(ch); found {
 		return err

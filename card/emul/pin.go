@@ -59,11 +59,11 @@ func (c *Card) pinOf(ref byte, app *dir) *pin {
 
 // isVerified tells whether a key reference in an access rule of the application is
 // satisfied: its code, or the one that stands in for it, has been verified or need not
-// be.
+// be. Outside of a secure channel that the card insists on none is.
 func (c *Card) isVerified(ref byte, app *dir) bool {
 	p := c.pinOf(ref, app)
 	switch {
-	case p == nil:
+	case p == nil, c.outside():
 		return false
 	case p.mode == pinReplaced:
 		return c.isVerified(uicc.RefUniversalPIN, nil)

@@ -44,7 +44,12 @@ type Profile struct {
 	SUCI      suci.PublicKey  // of the home network; the zero value is the null scheme
 	AuthLimit int             // authentications that the card ever answers, up to 2^24-1; 0 is no limit
 	Delta     uint64          // how far SEQ may be ahead of the highest, up to aka.MaxSEQ; 0 is aka.DefaultDelta
-	AgeLimit  uint64          // L of TS 33.102, C.2.2: how far it may be behind; 0 is no limit
+	// ChannelKey is shared with the terminal for a secure channel (package securechannel), 16
+	// or 32 bytes; empty: the card has none. ChannelLimit is how many commands one connection
+	// carries, up to 65535, which 0 stands for.
+	ChannelKey   secret.Bytes
+	ChannelLimit int
+	AgeLimit     uint64 // L of TS 33.102, C.2.2: how far it may be behind; 0 is no limit
 }
 
 // ProfileError is a mistake in a profile. It never repeats a value.
@@ -86,6 +91,8 @@ type document struct {
 	AuthLimit                      *int64  `toml:"auth_limit"`
 	Delta                          *int64  `toml:"sqn_delta"`
 	AgeLimit                       *int64  `toml:"sqn_age_limit"`
+	ChannelKey                     *string `toml:"channel_key"`
+	ChannelLimit                   *int64  `toml:"channel_limit"`
 }
 
 // ReadProfile reads a profile from a TOML file. Its model may be a file too, with a
@@ -134,6 +141,9 @@ func ReadProfile(path string) (Profile, error) {
 //	auth_limit = 65536                         # optional: authentications the card ever answers
 //	sqn_delta = 268435456                      # optional: how far SEQ may jump ahead
 //	sqn_age_limit = 32                         # optional: how far SEQ may be behind
+//	channel_key = "00112233445566778899aabbccddeeff" # optional: key of a secure channel with the
+//	                                           # terminal, 16 or 32 bytes
+//	channel_limit = 65535                      # optional: commands that one connection carries
 func ParseProfile(name string, data []byte) (Profile, error) {
 	return parseProfile(name, data, func(path string) (*model.Card, string, error) {
 		return nil, path, &ProfileError{Field: "model", Reason: "the path of a file is for a profile that is a file itself"}
@@ -181,7 +191,7 @@ func decodeTOML(name string, data []byte, d *document) error {
 	case errors.As(err, &bad):
 		line, _ := bad.Position()
 		return &ProfileError{name, line, strings.Join(bad.Key(), "."),
-			"not a value that TOML and this key allow; every value is a string in quotes, but mnc_length, suci_key_id, auth_limit, sqn_delta and sqn_age_limit are numbers"}
+			"not a value that TOML and this key allow; every value is a string in quotes, but mnc_length, suci_key_id, auth_limit, sqn_delta, sqn_age_limit and channel_limit are numbers"}
 	}
 	return &ProfileError{name, 0, "", "not a TOML file of keys and strings"}
 }
@@ -237,6 +247,9 @@ func (d *document) profile() (Profile, error) {
 	if err := d.keys(&p); err != nil {
 		return p, err
 	}
+	if err := d.channel(&p); err != nil {
+		return p, err
+	}
 	if err := d.limits(&p); err != nil {
 		return p, err
 	}
@@ -266,6 +279,7 @@ func (d *document) limits(p *Profile) error {
 	}{
 		{"auth_limit", d.AuthLimit, maxAuthLimit, func(n int64) { p.AuthLimit = int(n) }},
 		{"sqn_delta", d.Delta, aka.MaxSEQ, func(n int64) { p.Delta = uint64(n) }},
+		{"channel_limit", d.ChannelLimit, defaultChannelLimit, func(n int64) { p.ChannelLimit = int(n) }},
 		{"sqn_age_limit", d.AgeLimit, aka.MaxSEQ, func(n int64) { p.AgeLimit = uint64(n) }},
 	} {
 		switch {
@@ -408,6 +422,9 @@ func (p *Profile) check() error {
 	}
 	if p.SQN > aka.SQN(model.MaxSQN) {
 		return bad("sqn", "want 48 bits")
+	}
+	if err := p.checkChannel(l); err != nil {
+		return err
 	}
 	if p.AuthLimit < 0 || p.AuthLimit > maxAuthLimit {
 		return bad("auth_limit", fmt.Sprintf("want 1 to %d, or leave it out", maxAuthLimit))

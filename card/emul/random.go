@@ -37,6 +37,9 @@ func RandomProfile(name string) (Profile, error) {
 	if err != nil {
 		return p, p.check()
 	}
+	if l.SecureChannel == model.SecureRequired {
+		p.ChannelKey = random(32)
+	}
 	for _, one := range l.PINs {
 		switch ref := one.Ref; {
 		case ref == uicc.RefPIN2:

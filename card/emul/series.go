@@ -131,6 +131,8 @@ func (p *Profile) toml() string {
 		fmt.Fprintf(&b, "suci_key_id = %d\n", p.SUCI.ID) // 0 is one, too
 		hex("suci_key", p.SUCI.Key)
 	}
+	hex("channel_key", p.ChannelKey.Reveal())
+	number("channel_limit", uint64(p.ChannelLimit))
 	number("auth_limit", uint64(p.AuthLimit))
 	number("sqn_delta", p.Delta)
 	number("sqn_age_limit", p.AgeLimit)

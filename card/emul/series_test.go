@@ -131,6 +131,7 @@ func TestWriteFile(t *testing.T) {
 	}}
 	tuak := milenage
 	tuak.Algorithm, tuak.K, tuak.OPc, tuak.TOPc, tuak.SQN = model.TUAK, random(32), secret.Bytes{}, random(32), 0x123456
+	tuak.ChannelKey, tuak.ChannelLimit = random(16), 500
 	tuak.AuthLimit, tuak.Delta, tuak.AgeLimit = 1000, 1<<20, 32
 	own, err := ReadProfile(writeMine(t, mineTOML))
 	if err != nil {

@@ -59,7 +59,8 @@ func (c *Card) proactive() bool { return c.toolkit.profile != nil && len(c.toolk
 
 // announce turns 9000 into 91xx where a command waits (TS 102 221, 7.4.2.1).
 func (c *Card) announce(cmd *apdu.Command, sw apdu.StatusWord) apdu.StatusWord {
-	quiet := !c.proactive() || c.toolkit.fetched || cmd.CLA == classGSM || cmd.INS == cat.INSFetch
+	quiet := !c.proactive() || c.toolkit.fetched || cmd.CLA == classGSM || cmd.INS == cat.INSFetch ||
+		cmd.INS == uicc.INSTransactData // the answer inside tells
 	if sw != apdu.SWOK || quiet {
 		return sw
 	}

@@ -30,6 +30,7 @@ type Card struct {
 	Toolkit       *Toolkit // nil: the card asks for nothing
 	// Memory is what there is for files, in bytes; 0 is what the software UICC has.
 	Memory int
+	SecureChannel SecureChannel
 	// Texts are the TOML text and that of the card that it extends, if any:
 	// RestoreCard makes the same card of them in any later version.
 	Texts [][]byte
@@ -52,6 +53,17 @@ const (
 
 // Quirks are all quirks that there are.
 func Quirks() []Quirk { return []Quirk{NoPINStatus, NoSFI, RefusesLe, Swallows61} }
+
+// SecureChannel says when a card asks for a secure channel with the terminal (TS 102 484).
+type SecureChannel string
+
+// Values of SecureChannel.
+const (
+	SecureOffered SecureChannel = "" // where it has a key for one
+	// SecureRequired: whatever a PIN or key opens, and PINs themselves, pass through a
+	// secure channel only (status word 6989).
+	SecureRequired SecureChannel = "required"
+)
 
 // Application is an application of a card.
 type Application struct {

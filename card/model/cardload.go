@@ -28,6 +28,8 @@ type cardDocument struct {
 	Suspend     *int          // longest suspension in seconds; none where it is missing
 	Files       []fileDocument
 	Toolkit     *toolkitDocument
+	// SecureChannel is "required", or missing.
+	SecureChannel SecureChannel `toml:"secure_channel"`
 }
 
 type applicationDocument struct {
@@ -63,6 +65,7 @@ type fileDocument struct {
 //	memory = 65536                       # bytes for files, those of the card included
 //	without = ["ADF.USIM/DF.5GS/EF.UAC_AIC"]
 //	quirks = ["no-pin-status"]           # habits of cards in the field
+//	secure_channel = "required"          # 6989 for what a PIN opens, outside of a secure channel
 //	channels = 20                        # logical channels; 4 where it is missing
 //	suspend = 86400                      # longest SUSPEND UICC in seconds; none where it is missing
 //	pin = [                              # pin1 and adm1 where it is missing
@@ -135,6 +138,8 @@ func parseCard(name string, data []byte, bases []*Card) (*Card, error) {
 		return nil, bad("name", "name is missing")
 	case d.Title == "":
 		return nil, bad("title", "title is missing")
+	case d.SecureChannel != SecureOffered && d.SecureChannel != SecureRequired:
+		return nil, bad("secure_channel", `secure_channel: want "required", or leave it out`)
 	case d.Rules != "" && d.Rules != "arr" && d.Rules != "expanded":
 		return nil, bad("rules", `rules: want "arr" or "expanded"`)
 	}
@@ -143,7 +148,7 @@ func parseCard(name string, data []byte, bases []*Card) (*Card, error) {
 			return nil, bad("quirks", fmt.Sprintf("quirks: no %q, want some of %q", q, Quirks()))
 		}
 	}
-	c.ExpandedRules, c.Quirks = d.Rules == "expanded", d.Quirks
+	c.ExpandedRules, c.Quirks, c.SecureChannel = d.Rules == "expanded", d.Quirks, d.SecureChannel
 	for _, step := range []func(*Card) *mistake{
 		func(c *Card) *mistake { return d.begin(c, bases) }, d.setPINs, d.setMemory, d.setChannels, d.setSuspend, d.setToolkit,
 	} {
@@ -176,6 +181,7 @@ func (d *cardDocument) begin(c *Card, bases []*Card) *mistake {
 		}
 		c.Family, c.Applications, c.Files = base.Family, base.Applications, slices.Clone(base.Files)
 		c.PINs, c.Channels, c.Suspend, c.Toolkit = base.PINs, base.Channels, base.Suspend, base.Toolkit
+		c.SecureChannel = cmp.Or(c.SecureChannel, base.SecureChannel)
 		c.Texts = append(c.Texts, base.Texts...)
 		c.Memory = base.Memory
 	}

@@ -40,7 +40,8 @@ answer in the GSM context alone), routing (digits of the routing indicator), and
 public key). Numbers, too, are auth_limit (authentications the card ever answers), sqn_delta and
 sqn_age_limit (how far SEQ may be ahead of the highest, and behind it). Codes that a model has
 besides: pin2 and universal, as pin1 where they are left out; puk2 and universal_puk, as puk1; adm2
-to adm10, as adm1.
+to adm10, as adm1. channel_key (16 or 32 bytes, hexadecimal) lets the card take a secure channel of
+ETSI TS 102 484, and channel_limit (a number) says how many commands one connection carries.
 
 Models: ` + strings.Join(emul.Models(), ", ") + `.
 
