@@ -29,7 +29,7 @@ type Card struct {
 	Files         []CardFile
 	Toolkit       *Toolkit // nil: the card asks for nothing
 	// Memory is what there is for files, in bytes; 0 is what the software UICC has.
-	Memory int
+	Memory        int
 	SecureChannel SecureChannel
 	// Texts are the TOML text and that of the card that it extends, if any:
 	// RestoreCard makes the same card of them in any later version.
