@@ -1,6 +1,7 @@
 // Package kdf derives the keys that stand on CK and IK of an AKA run: those of
 // EPS (TS 33.401), of 5G (TS 33.501), of GBA (TS 33.220) and of the local key
-// between a UICC and a terminal (TS 33.110). All use one function, KDF.
+// between a UICC and a terminal (TS 33.110), which all use one function, KDF; and those
+// of EAP-AKA and EAP-AKA' (RFC 4187, RFC 9048).
 //
 // The package is pure. It does not protect the keys that it gets and returns.
 //
