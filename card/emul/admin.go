@@ -25,7 +25,7 @@ func (c *Card) createFile(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 	if sw := usable(ch.dir, nil); sw != apdu.SWOK {
 		return sw
 	}
-	if !ch.dir.arr.granted(op) {
+	if !c.granted(ch.dir.arr, op) {
 		return apdu.SWSecurityStatus
 	}
 	sw := c.mayCreate(ch.dir, fcp)
@@ -154,7 +154,7 @@ func (c *Card) deleteFile(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 	}
 	m := c.madeOf(d, f)
 	switch {
-	case !own.granted(uicc.AccessDelete) && (parent == nil || !parent.arr.granted(uicc.AccessDeleteChild)):
+	case !c.granted(own, uicc.AccessDelete) && (parent == nil || !c.granted(parent.arr, uicc.AccessDeleteChild)):
 		return apdu.SWSecurityStatus
 	case m == nil, c.busy(ch, m):
 		return apdu.SWConditionsNotSatisfied
@@ -230,7 +230,7 @@ func (c *Card) resizeFile(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 		return sw
 	}
 	switch {
-	case !f.access.grantedCommand(uicc.INSResizeFile):
+	case !c.grantedCommand(f.access, uicc.INSResizeFile):
 		return apdu.SWSecurityStatus
 	case m == nil:
 		return apdu.SWConditionsNotSatisfied
@@ -239,6 +239,7 @@ func (c *Card) resizeFile(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 	case r.Size-f.size() > c.free():
 		return apdu.SWNotEnoughMemory
 	}
+	f = c.writable(f)
 	before, resized := f.data, m.resized
 	m.resize(r.Size, r.Proprietary)
 	path := binary.BigEndian.AppendUint32(place(ch.dir, f.fid), uint32(r.Size))
@@ -246,11 +247,7 @@ func (c *Card) resizeFile(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 		f.data, m.resized = before, resized
 		return sw
 	}
-	for _, rules := range c.rules {
-		if rules.file == f {
-			rules.records = nil
-		}
-	}
+	c.reviseRules(f)
 	ch.file, ch.record = f, 0
 	return apdu.SWOK
 }
@@ -342,13 +339,13 @@ func (c *Card) turnLife(d *dir, f *file, op uicc.Access, life uicc.LifeCycle) ap
 	switch {
 	case now.Terminated():
 		return apdu.SWConditionsNotSatisfied
-	case !rules.granted(op):
+	case !c.granted(rules, op):
 		return apdu.SWSecurityStatus
 	}
 	if sw := c.store(change{objectLife, 0, append(path, byte(life))}); sw != apdu.SWOK {
 		return sw
 	}
-	setLife(d, f, life)
+	c.setLife(d, f, life)
 	return apdu.SWOK
 }
 

@@ -302,6 +302,7 @@ func sqnArray(f model.SQN) (aka.SQNArray, error) {
 
 // storeSQN writes the entries that differ to the SQN file, whose tail they are.
 func (c *Card) storeSQN(next aka.SQNArray) error {
+	c.writable(c.sqnFile)
 	first := len(c.sqnFile.data) - aka.ArraySize*sqnBytes
 	for i, sqn := range next.Last {
 		at := first + i*sqnBytes

@@ -2,8 +2,11 @@ package emul
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
+	"runtime"
 	"testing"
+	"time"
 
 	"mcim/apdu/uicc"
 	"mcim/apdu/usim"
@@ -110,4 +113,41 @@ func BenchmarkAKA(b *testing.B) {
 		aka()
 	}
 	meter.Report(b)
+}
+
+// BenchmarkIdleCards makes ten thousand cards, each with an identity and keys of its own,
+// and gives the memory that they take.
+func BenchmarkIdleCards(b *testing.B) {
+	const count = 10_000
+	p := testProfile(b)
+	p.Model = "usim"
+	profiles := make([]Profile, count)
+	for i := range profiles {
+		profiles[i] = p
+		profiles[i].ICCID = withCheckDigit(fmt.Sprintf("899990100000%06d", i))
+		profiles[i].IMSI = fmt.Sprintf("00101%010d", i)
+		profiles[i].K, profiles[i].OPc, profiles[i].ADM1 = random(16), random(16), random(8)
+	}
+	closeCard(b, newCard(b, p)) // what all share
+	var mib, perSecond float64
+	for b.Loop() {
+		before, start := heap(), time.Now()
+		cards := make([]*Card, count)
+		for i := range cards {
+			cards[i] = newCard(b, profiles[i])
+		}
+		perSecond = count / time.Since(start).Seconds()
+		mib = float64(heap()-before) / (1 << 20)
+		runtime.KeepAlive(cards)
+	}
+	b.ReportMetric(mib, "MiB")
+	b.ReportMetric(perSecond, "cards/s")
+}
+
+// heap is the memory in use, in bytes.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
 }

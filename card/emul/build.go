@@ -1,6 +1,7 @@
 package emul
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -59,27 +60,73 @@ func New(p Profile) (*Card, error) {
 	return build(l, p)
 }
 
-// build makes the card l with the content of the profile.
+// build makes the card l with the content of the profile: a fork of its template, with
+// files of its own where the profile makes a difference.
 func build(l *model.Card, p Profile) (*Card, error) {
-	b := builder{card: &Card{layout: l, model: l.Family}, dirs: map[ef.Dir]*dir{}, rules: map[*dir]*ruleFile{}, who: commonRules()}
+	t, err := templateOf(l)
+	if err != nil {
+		return nil, err
+	}
+	b := builder{card: begin(t.fork())}
+	b.personalise(t, p)
+	if b.err != nil {
+		return nil, fmt.Errorf("build the software UICC: %w", b.err)
+	}
+	return b.card, nil
+}
+
+// personalise makes the difference between the template and the card of the profile.
+func (b *builder) personalise(t *template, p Profile) {
+	c, identity := b.card, p.identity()
+	for i, at := range t.places {
+		if at < 0 {
+			continue
+		}
+		data := b.must(c.layout.Files[i].Content(identity))
+		if f := c.files[at]; !bytes.Equal(f.data, data) {
+			c.replace(f, f.with(data))
+		}
+	}
+	key, err := c.model.EncodeKey(p.key())
+	c.replace(c.keyFile, c.keyFile.with(b.must(key.Reveal(), err)))
+	c.replace(c.sqnFile, c.sqnFile.with(b.must(c.model.EncodeSQN(p.sqnFile()))))
+	if p.AuthLimit > 0 {
+		left := uint32(p.AuthLimit)
+		c.authLeft = &left
+	}
+	c.channelKey, c.channelLimit = p.ChannelKey, cmp.Or(p.ChannelLimit, defaultChannelLimit)
+	for _, one := range c.pins {
+		one.value, one.unblock = b.codes(p, one.PIN)
+	}
+}
+
+// template is what all cards of one layout share. Nobody changes it.
+type template struct {
+	state
+	places []int // of each file of the layout in state.files; -1: the same as another
+}
+
+// makeTemplate makes the directories, files and codes of the card l, with a content that
+// every card replaces.
+func makeTemplate(l *model.Card) (*template, error) {
+	b := builder{
+		card: &Card{state: state{layout: l, model: l.Family}}, dirs: map[ef.Dir]*dir{}, rules: map[*dir]*ruleFile{}, who: commonRules(),
+	}
 	for _, f := range l.Files {
 		if r := (rule{f.Read, f.Update}); f.Same == "" && !slices.Contains(b.who, r) {
 			b.who = append(b.who, r)
 		}
 	}
+	p := placeholder()
 	b.directories()
-	b.content(p)
+	places := b.content(p)
 	b.keyFiles(p)
 	b.keys(p)
 	if b.err != nil {
 		return nil, fmt.Errorf("build the software UICC: %w", b.err)
 	}
-	c := b.card
-	c.channels = make([]channel, l.Channels)
-	c.closeChannels()
-	c.resetToolkit()
-	c.secure = secureChannel{key: p.ChannelKey, limit: cmp.Or(p.ChannelLimit, defaultChannelLimit), missing: -1}
-	return c, nil
+	b.card.freeze()
+	return &template{b.card.state, places}, nil
 }
 
 // must takes the result of an encoder.
@@ -144,9 +191,11 @@ func (b *builder) addARR(d *dir, fid uint16, sfi byte) {
 			uicc.AccessRule{Access: update, Conditions: b.condition(who.update)})
 	}
 	b.addSpecialRules(f)
-	c, app := b.card, d.app()
-	r := &ruleFile{file: f, expanded: c.layout.ExpandedRules}
-	r.verified = func(ref byte) bool { return c.isVerified(ref, cmp.Or(app, c.adf)) }
+	c := b.card
+	r := &ruleFile{id: f.id, fid: f.fid, expanded: c.layout.ExpandedRules, records: decodeRules(f)}
+	if app := d.app(); app != nil { // files outside of applications: the codes of the USIM, the first one
+		r.app = slices.Index(c.apps, app)
+	}
 	f.access = access{rules: r, record: b.record(model.Anyone, model.ADM1)}
 	b.rules[d], d.arr = r, access{rules: r, record: len(b.who) + forDirectory}
 	c.rules = append(c.rules, r)
@@ -193,8 +242,9 @@ func (b *builder) add(d *dir, f *file) {
 	b.card.files = append(b.card.files, f)
 }
 
-// content makes the files of the card.
-func (b *builder) content(p Profile) {
+// content makes the files of the card, and tells where in state.files each of the layout
+// is.
+func (b *builder) content(p Profile) (places []int) {
 	identity := p.identity()
 	made := map[string]*file{}
 	var same []*model.CardFile // may stand before what they are the same as
@@ -202,15 +252,15 @@ func (b *builder) content(p Profile) {
 		l := &b.card.layout.Files[i]
 		d := b.directory(l.Dir)
 		if l.Same != "" {
-			same = append(same, l)
+			same, places = append(same, l), append(places, -1)
 			continue
 		}
 		f := &file{
 			id: fileObject(d.fid, l.FID), fid: l.FID, sfi: l.SFI, recordLen: l.RecordLength,
-			cyclic: l.Structure == ef.Cyclic, shared: true,
-			data: b.must(l.Content(identity)), access: access{rules: b.rules[d], record: b.recordOf(l)},
+			cyclic: l.Structure == ef.Cyclic,
+			data:   b.must(l.Content(identity)), access: access{rules: b.rules[d], record: b.recordOf(l)},
 		}
-		made[l.Path()] = f
+		made[l.Path()], places = f, append(places, len(b.card.files))
 		b.add(d, f)
 	}
 	for _, l := range same {
@@ -218,6 +268,7 @@ func (b *builder) content(p Profile) {
 		d.files = append(d.files, made[l.Same])
 	}
 	b.card.ust = b.card.adf.file(usim.EFUST)
+	return places
 }
 
 // recordOf is the record of EF.ARR for a file.
@@ -251,10 +302,6 @@ func (b *builder) keyFiles(p Profile) {
 	}
 	b.add(c.adf, c.keyFile)
 	b.add(c.adf, c.sqnFile)
-	if p.AuthLimit > 0 {
-		left := uint32(p.AuthLimit)
-		c.authLeft = &left
-	}
 }
 
 // keys makes the codes of the card.

@@ -13,7 +13,6 @@ import (
 	"mcim/apdu/usim"
 	"mcim/card"
 	"mcim/card/aka"
-	"mcim/card/model"
 )
 
 // Instructions that package uicc has no command for.
@@ -37,24 +36,10 @@ type Card struct {
 	// Now is the clock by which a suspension runs out; nil is time.Now.
 	Now func() time.Time
 
-	layout  *model.Card
-	model   *model.Model // family of the layout
-	mf, adf *dir         // adf is the USIM
-	apps    []*dir       // the applications, as in EF.DIR
-	rules   []*ruleFile
-	files   []*file // all, each once
-	keyFile *file
-	sqnFile *file
-	ust     *file // EF.UST
-	gba     [gbaApps]gbaState
-	pins    []*pin
-
-	made    []*made   // in the order of their creation, what CREATE FILE made
+	state
 	storage storage   // nil: the state ends with the process
 	gsm     aka.GSM   // nil: to be made of the key files at the next AUTHENTICATE
 	engine  *aka.USIM // made with gsm; nil where the key is for the GSM context alone
-	// authLeft is how many authentications are left; nil is no limit.
-	authLeft *uint32
 
 	channels  []channel   // by number
 	suspended *suspension // nil: not
@@ -74,6 +59,8 @@ type storage interface {
 	// write stores the changes, all or none, so that they survive the death of
 	// the process from the moment it returns.
 	write(changes ...change) error
+	// compact stores the whole state of the card anew, or leaves what was stored.
+	compact() error
 	close() error
 }
 
@@ -111,6 +98,12 @@ func (c *Card) Reset(ctx context.Context) ([]byte, error) {
 	if c.suspended != nil {
 		c.suspended.off = true
 	}
+	c.powerUp()
+	return append([]byte(nil), c.model.ATRs[0].Value...), nil
+}
+
+// powerUp forgets what no card knows after a reset.
+func (c *Card) powerUp() {
 	c.closeChannels()
 	c.waiting, c.answered = response{}, response{}
 	c.resetToolkit()
@@ -118,7 +111,6 @@ func (c *Card) Reset(ctx context.Context) ([]byte, error) {
 	for _, p := range c.pins {
 		p.verified = false
 	}
-	return append([]byte(nil), c.model.ATRs[0].Value...), nil
 }
 
 // Close implements card.Card.

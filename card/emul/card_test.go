@@ -826,4 +826,5 @@ func TestStorageFails(t *testing.T) {
 type full struct{}
 
 func (full) write(...change) error { return errors.New("no space left on device") }
+func (full) compact() error        { return errors.New("no space left") }
 func (full) close() error          { return nil }

@@ -29,7 +29,7 @@ func (c *Card) target(ch *channel, cmd *apdu.Command, op uicc.Access) (f *file, 
 	switch sw := usable(ch.dir, f); {
 	case sw != apdu.SWOK:
 		return nil, 0, sw
-	case !f.access.granted(op):
+	case !c.granted(f.access, op):
 		return nil, 0, apdu.SWSecurityStatus
 	case offset >= len(f.data):
 		return nil, 0, apdu.SWWrongP1P2
@@ -71,7 +71,7 @@ func (c *Card) updateBinary(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 	if offset+len(cmd.Data) > len(f.data) {
 		return apdu.SWWrongLength
 	}
-	return c.writeFile(f, offset, cmd.Data)
+	return c.writeFile(c.writable(f), offset, cmd.Data)
 }
 
 // targetRecord finds the EF with records and the record that P1 and P2 name
@@ -97,7 +97,7 @@ func (c *Card) targetRecord(ch *channel, cmd *apdu.Command, op uicc.Access) (f *
 		return nil, 0, sw
 	}
 	switch {
-	case !f.access.granted(op):
+	case !c.granted(f.access, op):
 		return nil, 0, apdu.SWSecurityStatus
 	case n < 1 || n > f.records():
 		return nil, 0, apdu.SWRecordNotFound
@@ -162,10 +162,11 @@ func (c *Card) updateRecord(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 	case sw != apdu.SWOK:
 		return sw
 	case f.cyclic:
-		return c.updateCyclic(ch, f, cmd)
+		return c.updateCyclic(ch, c.writable(f), cmd)
 	case len(cmd.Data) != f.recordLen:
 		return apdu.SWWrongLength
 	}
+	f = c.writable(f)
 	if sw := c.writeFile(f, (n-1)*f.recordLen, cmd.Data); sw != apdu.SWOK {
 		return sw
 	}
@@ -173,19 +174,14 @@ func (c *Card) updateRecord(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 	return apdu.SWOK
 }
 
-// writeFile stores the change, then makes it, then forgets what was derived
-// from the old content.
+// writeFile stores the change of a writable file, then makes it, then forgets what was
+// derived from the old content.
 func (c *Card) writeFile(f *file, offset int, data []byte) apdu.StatusWord {
 	if sw := c.storeFile(f, offset, data); sw != apdu.SWOK {
 		return sw
 	}
-	f.own()
 	copy(f.data[offset:], data)
-	for _, r := range c.rules {
-		if r.file == f {
-			r.records = nil
-		}
-	}
+	c.reviseRules(f)
 	if f == c.keyFile || f == c.sqnFile {
 		c.gsm = nil
 	}

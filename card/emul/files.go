@@ -45,7 +45,8 @@ type dir struct {
 	isim   bool           // the ADF of an ISIM
 }
 
-// file is an EF, transparent or linear fixed.
+// file is an EF, transparent or with records. A shared one is in many cards, and nobody
+// changes it any more: writable gives a card one of its own.
 type file struct {
 	id        object
 	fid       uint16
@@ -53,82 +54,112 @@ type file struct {
 	recordLen int  // 0: transparent
 	cyclic    bool // record 1 is the newest
 	data      []byte
-	shared    bool // data is that of all cards with this content: own it before a change
+	shared    bool
 	access    access
 	life      uicc.LifeCycle // 0: activated
 	made      bool           // by CREATE FILE; the card itself does not look at it
 }
 
-// own gives the file data of its own.
-func (f *file) own() {
-	if f.shared {
-		f.data, f.shared = slices.Clone(f.data), false
-	}
-}
-
 // access says where the rules of a file are.
 type access struct {
 	rules  *ruleFile
-	record int      // from 1
-	told   uicc.FCP // of what was created: its attributes, as they were told
+	record int       // from 1
+	told   *uicc.FCP // of what was created: its attributes, as they were told; else nil
 }
 
-// ruleFile is an EF.ARR with its records decoded.
+// ruleFile is an EF.ARR with its records decoded. It never changes: a card whose EF.ARR
+// did has the new records in state.ruled.
 type ruleFile struct {
-	file     *file
-	verified func(ref byte) bool // whether a key is, as the files under these rules see it
-	expanded bool                // each FCP has its rules, and the file is in no directory
-	records  [][]uicc.AccessRule // nil: not decoded since the last change
+	id       object // of the file
+	fid      uint16
+	app      int  // number of the application whose codes count; -1: only those of the card
+	expanded bool // each FCP has its rules, and the file is in no directory
+	records  [][]uicc.AccessRule
 }
 
 // granted reports whether the rules allow op now.
-func (a access) granted(op uicc.Access) bool { return a.allowed(op, a.rules.verified) }
+func (c *Card) granted(a access, op uicc.Access) bool {
+	app := c.codesFor(a)
+	return uicc.Allowed(c.list(a), op, func(ref byte) bool { return c.isVerified(ref, app) })
+}
 
 // allowed reports whether the rules allow op, where verified tells which keys are; a record that is missing or
 // malformed allows nothing.
-func (a access) allowed(op uicc.Access, verified func(ref byte) bool) bool {
-	return uicc.Allowed(a.list(), op, verified)
+func (c *Card) allowed(a access, op uicc.Access, verified func(ref byte) bool) bool {
+	return uicc.Allowed(c.list(a), op, verified)
 }
 
 // grantedCommand is granted for a command that rules name by its header.
-func (a access) grantedCommand(ins byte) bool { return a.allowedCommand(ins, a.rules.verified) }
+func (c *Card) grantedCommand(a access, ins byte) bool {
+	app := c.codesFor(a)
+	return uicc.AllowedCommand(c.list(a), ins, func(ref byte) bool { return c.isVerified(ref, app) })
+}
 
 // allowedCommand is allowed for a command that rules name by its header.
-func (a access) allowedCommand(ins byte, verified func(ref byte) bool) bool {
-	return uicc.AllowedCommand(a.list(), ins, verified)
+func (c *Card) allowedCommand(a access, ins byte, verified func(ref byte) bool) bool {
+	return uicc.AllowedCommand(c.list(a), ins, verified)
+}
+
+// codesFor is the application whose codes open the files under these rules.
+func (c *Card) codesFor(a access) *dir {
+	if a.rules.app < 0 {
+		return nil
+	}
+	return c.apps[a.rules.app]
 }
 
 // list is the rules; none where the record is missing.
-func (a access) list() []uicc.AccessRule {
-	if a.rules.records == nil {
-		a.rules.decode()
+func (c *Card) list(a access) []uicc.AccessRule {
+	records := a.rules.records
+	if c.ruled != nil {
+		if changed, ok := c.ruled[a.rules]; ok {
+			records = changed
+		}
 	}
-	if a.record > len(a.rules.records) {
+	if a.record < 1 || a.record > len(records) {
 		return nil
 	}
-	return a.rules.records[a.record-1]
+	return records[a.record-1]
 }
 
 // describe puts the security attributes into an FCP: where the rules are, or the
 // rules.
-func (a access) describe(f *uicc.FCP) {
+func (c *Card) describe(a access, f *uicc.FCP) {
 	switch {
-	case a.told.FID != 0:
+	case a.told != nil:
 		f.ARR, f.Compact, f.Rules = a.told.ARR, a.told.Compact, a.told.Rules
 		return
 	case a.rules.expanded:
-		f.Rules = a.list()
+		f.Rules = c.list(a)
 		return
 	}
-	f.ARR = uicc.ARRReference{FID: a.rules.file.fid, Record: byte(a.record)}
+	f.ARR = uicc.ARRReference{FID: a.rules.fid, Record: byte(a.record)}
 }
 
-func (r *ruleFile) decode() {
-	r.records = make([][]uicc.AccessRule, r.file.records())
-	for i := range r.records {
-		// Rules that do not decode stay empty, and so allow nothing.
-		r.records[i], _ = uicc.DecodeARRRecord(slices.Clone(r.file.record(i + 1)))
+// reviseRules takes over what an EF.ARR says now; nothing for other files.
+func (c *Card) reviseRules(f *file) {
+	for _, r := range c.rules {
+		if r.id == f.id {
+			c.setRules(r, decodeRules(f))
+		}
 	}
+}
+
+func (c *Card) setRules(r *ruleFile, records [][]uicc.AccessRule) {
+	if c.ruled == nil {
+		c.ruled = map[*ruleFile][][]uicc.AccessRule{}
+	}
+	c.ruled[r] = records
+}
+
+// decodeRules decodes the records of an EF.ARR. Rules that do not decode stay empty, and
+// so allow nothing.
+func decodeRules(f *file) [][]uicc.AccessRule {
+	records := make([][]uicc.AccessRule, f.records())
+	for i := range records {
+		records[i], _ = uicc.DecodeARRRecord(slices.Clone(f.record(i + 1)))
+	}
+	return records
 }
 
 // records is the number of records.
@@ -144,8 +175,8 @@ func (f *file) record(n int) []byte {
 	return f.data[(n-1)*f.recordLen : n*f.recordLen]
 }
 
-// fcp is what SELECT says of the file (TS 102 221, 11.1.1.3.2).
-func (f *file) fcp() uicc.FCP {
+// fileFCP is what SELECT says of the file (TS 102 221, 11.1.1.3.2).
+func (c *Card) fileFCP(f *file) uicc.FCP {
 	d := uicc.FileDescriptor{Type: uicc.Transparent, Shareable: true}
 	if f.recordLen != 0 {
 		d.Type, d.RecordLength, d.Records = uicc.LinearFixed, uint16(f.recordLen), byte(f.records())
@@ -160,7 +191,7 @@ func (f *file) fcp() uicc.FCP {
 	p := uicc.FCP{
 		Descriptor: d, FID: f.fid, LifeCycle: cmp.Or(f.life, uicc.LifeCycleActivated), Size: uicc.NewSize(len(f.data)), SFI: sfi,
 	}
-	f.access.describe(&p)
+	c.describe(f.access, &p)
 	return p
 }
 

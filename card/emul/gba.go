@@ -134,7 +134,7 @@ func (c *Card) bootstrap(app *dir, cmd *apdu.Command, bp *file, g *usim.GBABoots
 	if sw := c.store(change{objectKs | object(n), 0, ks}, change{bp.id, 0, begin}); sw != apdu.SWOK {
 		return sw
 	}
-	state.ks, bp.data, bp.shared = ks, begin, false
+	state.ks, c.writable(bp).data = ks, begin
 	return c.reply4(cmd, usim.GBABootstrapResponse{RES: result.RES.Bytes()}.Encode())
 }
 
@@ -167,8 +167,7 @@ func (c *Card) deriveNAF(app *dir, cmd *apdu.Command, bp, nl *file, g *usim.GBAD
 		state.nafs = map[int][]byte{}
 	}
 	state.nafs[n] = internal[:]
-	nl.own()
-	copy(nl.data[at:], record)
+	copy(c.writable(nl).data[at:], record)
 	return c.reply4(cmd, usim.GBADeriveResponse{KsExtNAF: external}.Encode())
 }
 

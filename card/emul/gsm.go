@@ -233,7 +233,7 @@ func (c *Card) gsmResponse(ch *channel) uicc.GSMResponse {
 	if f.life.Deactivated() || f.life.Terminated() {
 		g.Status = 0
 	}
-	increase := c.gsmWho(func(v func(byte) bool) bool { return f.access.allowedCommand(uicc.INSIncrease, v) })
+	increase := c.gsmWho(func(v func(byte) bool) bool { return c.allowedCommand(f.access, uicc.INSIncrease, v) })
 	if f.cyclic {
 		g.Structure = uicc.GSMCyclic
 		if increase != gsmNever {
@@ -257,7 +257,7 @@ const (
 // gsmCondition tells who may do op: 0 always, 1 CHV1, 2 CHV2, 4 to E an administrative
 // code, F never (TS 51.011, 9.3).
 func (c *Card) gsmCondition(f *file, op uicc.Access) byte {
-	return c.gsmWho(func(v func(byte) bool) bool { return f.access.allowed(op, v) })
+	return c.gsmWho(func(v func(byte) bool) bool { return c.allowed(f.access, op, v) })
 }
 
 // gsmWho is gsmCondition of what allowed tells.

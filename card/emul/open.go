@@ -145,10 +145,11 @@ func restore(changes []change, version uint32) (*Card, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := build(l, placeholder())
+	t, err := templateOf(l)
 	if err != nil {
 		return nil, err
 	}
+	c := begin(t.fork())
 	seen := map[object]bool{}
 	for _, ch := range changes {
 		if err := c.restore(ch); err != nil {
@@ -229,14 +230,17 @@ func (c *Card) restoreFile(ch change) error {
 			continue
 		}
 		if f == c.keyFile && ch.offset == 0 { // its length depends on the algorithm
-			f.data = bytes.Clone(ch.data)
+			c.replace(f, f.with(bytes.Clone(ch.data)))
 			return nil
 		}
 		if ch.offset+len(ch.data) > len(f.data) {
 			return errors.New("more than the file holds")
 		}
-		f.own()
-		copy(f.data[ch.offset:], ch.data)
+		if !bytes.Equal(f.data[ch.offset:ch.offset+len(ch.data)], ch.data) {
+			f = c.writable(f)
+			copy(f.data[ch.offset:], ch.data)
+			c.reviseRules(f)
+		}
 		return nil
 	}
 	return errors.New("unknown")

@@ -34,7 +34,7 @@ func (c *Card) updateCyclic(ch *channel, f *file, cmd *apdu.Command) apdu.Status
 	return apdu.SWOK
 }
 
-// turn puts a new record in front of a cyclic EF; the oldest one falls off.
+// turn puts a new record in front of a writable cyclic EF; the oldest one falls off.
 func (c *Card) turn(f *file, record []byte) apdu.StatusWord {
 	return c.writeFile(f, 0, append(slices.Clone(record), f.data[:len(f.data)-f.recordLen]...))
 }
@@ -61,7 +61,7 @@ func (c *Card) increase(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 		return sw
 	}
 	switch {
-	case !f.access.grantedCommand(uicc.INSIncrease):
+	case !c.grantedCommand(f.access, uicc.INSIncrease):
 		return apdu.SWSecurityStatus
 	case len(cmd.Data) == 0 || len(cmd.Data) > min(f.recordLen, 127):
 		return apdu.SWWrongLength
@@ -70,6 +70,7 @@ func (c *Card) increase(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 	if over {
 		return apdu.SWIncreaseMaximum
 	}
+	f = c.writable(f)
 	if sw := c.turn(f, sum); sw != apdu.SWOK {
 		return sw
 	}
@@ -154,7 +155,7 @@ func (c *Card) searchable(d *dir, f *file, pattern int) apdu.StatusWord {
 		return sw
 	}
 	switch {
-	case !f.access.granted(uicc.AccessRead):
+	case !c.granted(f.access, uicc.AccessRead):
 		return apdu.SWSecurityStatus
 	case pattern > f.recordLen:
 		return apdu.SWWrongLength

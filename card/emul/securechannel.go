@@ -29,9 +29,6 @@ const (
 // secureChannel is the card's side of TS 102 484: one master and one connection at a time,
 // both of which a reset clears.
 type secureChannel struct {
-	key   secret.Bytes // shared with the terminal; empty: the card has no secure channel
-	limit int          // commands that a connection carries
-
 	procedure uicc.SecureProcedure // of the blocks in in and out
 	in, out   []byte               // of MANAGE SECURE CHANNEL
 
@@ -48,7 +45,7 @@ type secureChannel struct {
 
 // resetSecureChannel is the state after a reset.
 func (c *Card) resetSecureChannel() {
-	c.secure = secureChannel{key: c.secure.key, limit: c.secure.limit, missing: -1}
+	c.secure = secureChannel{missing: -1}
 }
 
 // outside reports whether a command does not come through the channel that the card
@@ -61,7 +58,7 @@ func (c *Card) outside() bool {
 // without a key.
 func (c *Card) secureCommand(cla, ins byte) handler {
 	switch {
-	case c.secure.key.Len() == 0 || cla&0x80 != 0:
+	case c.channelKey.Len() == 0 || cla&0x80 != 0:
 		return nil
 	case ins == uicc.INSManageSecureChannel:
 		return (*Card).manageSecureChannel
@@ -229,7 +226,7 @@ func (c *Card) establishMaster(in []byte) apdu.StatusWord {
 	if !ok {
 		return apdu.SWTechnicalProblem
 	}
-	m, err := securechannel.NewMaster(c.secure.key, request, id)
+	m, err := securechannel.NewMaster(c.channelKey, request, id)
 	if err != nil {
 		return apdu.SWTechnicalProblem
 	}
@@ -377,7 +374,7 @@ func (c *Card) perform(message []byte) apdu.StatusWord {
 	switch {
 	case err != nil:
 		return swIncorrectMAC
-	case s.connection.Sent(securechannel.Terminal) > uint32(s.limit):
+	case s.connection.Sent(securechannel.Terminal) > uint32(c.channelLimit):
 		c.endConnection()
 		return apdu.SWSecureChannel
 	case len(command) < 4:
@@ -425,11 +422,11 @@ func (c *Card) giveBlock(cmd *apdu.Command) apdu.StatusWord {
 
 // secureObjects is the state for the image: the limit and the key.
 func (c *Card) secureObjects() []change {
-	if c.secure.key.Len() == 0 {
+	if c.channelKey.Len() == 0 {
 		return nil
 	}
-	b := binary.BigEndian.AppendUint16(nil, uint16(c.secure.limit))
-	return []change{{objectChannelKey, 0, append(b, c.secure.key.Reveal()...)}}
+	b := binary.BigEndian.AppendUint16(nil, uint16(c.channelLimit))
+	return []change{{objectChannelKey, 0, append(b, c.channelKey.Reveal()...)}}
 }
 
 // restoreSecure takes a change that is about the key of the secure channel.
@@ -441,6 +438,6 @@ func (c *Card) restoreSecure(ch change) error {
 	if err := securechannel.CheckKey(key); err != nil {
 		return err
 	}
-	c.secure.key, c.secure.limit = key, int(binary.BigEndian.Uint16(ch.data))
+	c.channelKey, c.channelLimit = key, int(binary.BigEndian.Uint16(ch.data))
 	return nil
 }

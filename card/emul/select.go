@@ -186,7 +186,7 @@ func byPath(ch channel, path []byte) (channel, apdu.StatusWord) {
 // fcp describes what is selected.
 func (c *Card) fcp(ch *channel) uicc.FCP {
 	if ch.file != nil {
-		f := ch.file.fcp()
+		f := c.fileFCP(ch.file)
 		if c.quirk(model.NoSFI) {
 			f.SFI = uicc.NoSFI
 		}
@@ -214,7 +214,7 @@ func (c *Card) dirFCP(d *dir) uicc.FCP {
 		free := uicc.NewSize(c.free()).Bytes()
 		f.Proprietary = append(f.Proprietary, tlv.TLV{Tag: uicc.TagAvailableMemory, Value: free})
 	}
-	d.arr.describe(&f)
+	c.describe(d.arr, &f)
 	return f
 }
 

@@ -187,7 +187,7 @@ func (c *Card) fileChanged(f *file) {
 		return
 	}
 	adm := c.model.ADM.Reference
-	if f.access.allowed(uicc.AccessUpdate, func(ref byte) bool { return ref != adm }) {
+	if c.allowed(f.access, uicc.AccessUpdate, func(ref byte) bool { return ref != adm }) {
 		return
 	}
 	list := cat.FileList{Files: []cat.Path{pathOf(c.mf, f)}}

@@ -164,11 +164,12 @@ func (c *Card) restructure(o object, d *dir, f *file, rest []byte) error {
 		return nil
 	case o == objectResize && m != nil && f != nil && len(rest) == 4:
 		if n := int(binary.BigEndian.Uint32(rest)); f.fits(n) {
+			c.writable(f)
 			m.resize(n, nil)
 			return nil
 		}
 	case o == objectLife && len(rest) == 1:
-		setLife(d, f, uicc.LifeCycle(rest[0]))
+		c.setLife(d, f, uicc.LifeCycle(rest[0]))
 		return nil
 	}
 	return errors.New("no change of the structure that can be")
@@ -233,9 +234,8 @@ func (c *Card) create(parent *dir, serial uint16, fcp uicc.FCP, template []byte)
 // accessOf finds the access rules of what is created in or as d: in the FCP, or in an
 // EF.ARR that lies in d or in a directory above (TS 102 221, 9.2.7).
 func (c *Card) accessOf(d *dir, fcp uicc.FCP) access {
-	app := cmp.Or(d.app(), c.adf)
-	r := &ruleFile{verified: func(ref byte) bool { return c.isVerified(ref, app) }, records: [][]uicc.AccessRule{}}
-	a := access{rules: r, record: 1, told: fcp}
+	r := &ruleFile{app: c.codesIn(d)}
+	a := access{rules: r, record: 1, told: &fcp}
 	if fcp.ARR.FID == 0 {
 		r.records = append(r.records, fcp.EffectiveRules())
 		return a
@@ -245,12 +245,25 @@ func (c *Card) accessOf(d *dir, fcp uicc.FCP) access {
 	}
 	for ; d != nil; d = d.parent {
 		if f := d.file(fcp.ARR.FID); f != nil && f.recordLen != 0 {
-			r.file, r.records = f, nil
+			r.id, r.records = f.id, decodeRules(f)
 			c.rules = append(c.rules, r)
 			break
 		}
 	}
 	return a
+}
+
+// codesIn is the number of the application whose codes count in a directory: those of the
+// USIM outside of applications, and -1 in one that was created, which has none.
+func (c *Card) codesIn(d *dir) int {
+	app := d.app()
+	if app == nil {
+		return slices.Index(c.apps, c.adf)
+	}
+	if c.madeOf(app, nil) != nil {
+		return -1
+	}
+	return slices.Index(c.apps, app)
 }
 
 // remove takes a file or directory off the card, with all that is in it.
@@ -266,14 +279,17 @@ func (c *Card) remove(m *made) {
 	} else {
 		gone := func(f *file) bool { return f == m.file }
 		m.parent.files, c.files = slices.DeleteFunc(m.parent.files, gone), slices.DeleteFunc(c.files, gone)
-		for _, r := range c.rules {
-			if r.file == m.file { // nothing is allowed by rules that are gone
-				r.file, r.records = nil, [][]uicc.AccessRule{}
+		c.rules = slices.DeleteFunc(c.rules, func(r *ruleFile) bool {
+			if r.id != m.file.id {
+				return false
 			}
-		}
+			c.setRules(r, nil) // nothing is allowed by rules that are gone
+			return true
+		})
 	}
 	c.made = slices.DeleteFunc(c.made, func(x *made) bool { return x == m })
 	c.rules = slices.DeleteFunc(c.rules, func(r *ruleFile) bool { return r == m.rules() })
+	delete(c.ruled, m.rules())
 }
 
 func (m *made) rules() *ruleFile {
@@ -291,7 +307,7 @@ func (f *file) fits(n int) bool {
 	return n > 0 && n <= maxFile && (f.recordLen == 0 || n%f.recordLen == 0 && n/f.recordLen <= maxRecords)
 }
 
-// resize cuts the file, or fills what is new.
+// resize cuts the file, which is writable, or fills what is new.
 func (m *made) resize(n int, proprietary []tlv.TLV) {
 	old := m.file.data[:min(n, len(m.file.data))]
 	m.file.data, m.resized = fill(old, n, m.file.recordLen, proprietary), true
@@ -329,12 +345,12 @@ func fill(old []byte, n, recordLen int, proprietary []tlv.TLV) []byte {
 }
 
 // setLife sets the life cycle status of a file, or of the directory where f is nil.
-func setLife(d *dir, f *file, life uicc.LifeCycle) {
+func (c *Card) setLife(d *dir, f *file, life uicc.LifeCycle) {
 	if life.Activated() {
 		life = 0
 	}
 	if f != nil {
-		f.life = life
+		c.writable(f).life = life
 		return
 	}
 	d.life = life
