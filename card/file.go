@@ -27,6 +27,9 @@ type File struct {
 	// looked up in EF.DIR. Without it the path begins below the MF.
 	AID  []byte
 	Path []uint16 // file identifiers, without MF and ADF; empty: the directory itself
+	// ClassA0 says that all commands about the file are of class A0 (TS 51.011), on the
+	// basic channel. What the card tells of it is given in the form of a UICC.
+	ClassA0 bool
 }
 
 // InMF is the file with this path below the MF.
@@ -34,6 +37,9 @@ func InMF(path ...uint16) File { return File{Path: path} }
 
 // InApp is the file with this path below the application's directory.
 func InApp(aid []byte, path ...uint16) File { return File{AID: aid, Path: path} }
+
+// InGSM is the file with this path below the MF, in class A0.
+func InGSM(path ...uint16) File { return File{Path: path, ClassA0: true} }
 
 // String is the file's path, as in "3F00/2FE2" or "A0000000871002/6F07".
 func (f File) String() string {
@@ -58,6 +64,9 @@ type selection struct {
 
 // doOn is Do for a command that concerns a file.
 func (s *Session) doOn(ctx context.Context, f File, c apdu.Command) ([]byte, error) {
+	if f.ClassA0 {
+		c = inClassA0(c)
+	}
 	r, err := s.Send(ctx, c)
 	switch {
 	case err != nil:
@@ -66,6 +75,19 @@ func (s *Session) doOn(ctx context.Context, f File, c apdu.Command) ([]byte, err
 		return nil, &CommandError{Command: CommandName(c), File: f.String(), SW: r.SW}
 	}
 	return r.Data, nil
+}
+
+// inClassA0 is the command in class A0, which is for T=0 alone, so that a command with
+// data has no Le, and in which SELECT has no options (TS 51.011, 9.2.1).
+func inClassA0(c apdu.Command) apdu.Command {
+	c.CLA = classGSM
+	if len(c.Data) > 0 {
+		c.Ne = 0
+	}
+	if c.INS == uicc.INSSelect {
+		c.P2 = 0
+	}
+	return c
 }
 
 // selected tells that a SELECT ended in a warning about the life cycle of what it
@@ -82,14 +104,31 @@ func (s *Session) Select(ctx context.Context, f File) (uicc.FCP, error) {
 	if err != nil {
 		return uicc.FCP{}, err
 	}
-	fcp, err := uicc.ParseFCP(data)
+	parse := uicc.ParseFCP
+	if f.ClassA0 {
+		parse = parseGSM
+	}
+	fcp, err := parse(data)
 	if err != nil {
 		return uicc.FCP{}, fmt.Errorf("SELECT of %s: %w", f, err)
 	}
 	return fcp, nil
 }
 
-func (s *Session) selectFile(ctx context.Context, f File) ([]byte, error) {
+func parseGSM(b []byte) (uicc.FCP, error) {
+	answer, err := uicc.ParseGSMResponse(b)
+	return answer.FCP(), err
+}
+
+func (s *Session) selectFile(ctx context.Context, f File) (data []byte, err error) {
+	if f.ClassA0 {
+		for _, fid := range append([]uint16{uicc.FIDMF}, f.Path...) {
+			if data, err = s.doOn(ctx, f, uicc.SelectFID(fid).Command()); err != nil {
+				return nil, err
+			}
+		}
+		return data, nil
+	}
 	if len(f.AID) > 0 {
 		return s.selectInApp(ctx, f)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -149,5 +150,28 @@ func TestReadRefuses(t *testing.T) {
 	}
 	if _, err := s.Select(ctx, card.InMF()); err != nil {
 		t.Errorf("MF: %v", err)
+	}
+}
+
+// TestSeekEnds: a card whose SEEK never gets on is not asked for ever.
+func TestSeekEnds(t *testing.T) {
+	t.Parallel()
+	selected := []string{
+		"a0a40000023f00", "9000", "a0a40000027f10", "9000",
+		"a0a40000026f3a", "9f0f", "a0c000000f", "000000546f3a040011ffff0102011c9000",
+	}
+	for name, answers := range map[string][]string{"the same record": {"9f01", "029000", "9f01", "029000"}, "nothing": {"9000"}, "two": {"9f02", "01029000"}} {
+		lines := slices.Clone(selected)
+		for i, answer := range answers {
+			command := []string{"a0a2001001aa", "a0c0000001", "a0a2001201aa", "a0c0000001"}[i]
+			if answer == "01029000" {
+				command = "a0c0000002"
+			}
+			lines = append(lines, command, answer)
+		}
+		s := card.NewSession(cardtest.NewScript(t, lines...), card.Options{})
+		if found, err := s.SeekRecords(context.Background(), card.InGSM(0x7F10, 0x6F3A), []byte{0xAA}); !errors.Is(err, card.ErrResponseLoop) {
+			t.Errorf("%s: %v %v, want ErrResponseLoop", name, found, err)
+		}
 	}
 }

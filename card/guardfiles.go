@@ -262,7 +262,7 @@ func (f File) Directory() File {
 	if len(f.Path) == 0 {
 		return f
 	}
-	return File{f.AID, slices.Clone(f.Path[:len(f.Path)-1])}
+	return File{f.AID, slices.Clone(f.Path[:len(f.Path)-1]), f.ClassA0}
 }
 
 // rightOf says in words what the rule of the file or its directory asks for.

@@ -35,11 +35,16 @@ func wantCyclic(f File, fcp uicc.FCP) error {
 
 // Increase adds a number, big-endian, to the newest record of a cyclic file (TS 102 221,
 // 11.1.8) and gives the new one, which it reads back. A sum that the record cannot hold is
-// apdu.SWIncreaseMaximum.
+// apdu.SWIncreaseMaximum, in class A0 the status word 9850.
 func (g *Guard) Increase(ctx context.Context, f File, value []byte) ([]byte, error) {
 	var before, sum []byte
+	command := uicc.Increase{Value: value}
+	add := command.Command()
+	if f.ClassA0 {
+		add = command.GSM()
+	}
 	o := order{
-		file: f, command: uicc.Increase{Value: value}.Command(), length: len(value),
+		file: f, command: add, length: len(value),
 		right: func(r rules) string { return RightOf(r, uicc.INSIncrease) }, proof: proofReadBack,
 	}
 	o.check = func(fcp uicc.FCP) error {

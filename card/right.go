@@ -85,7 +85,7 @@ func (g *Guard) arr(ctx context.Context, dir File, fid uint16) (records [][]byte
 		return g.session.ReadRecords(ctx, InMF(fid))
 	}
 	for at := dir; ; at = at.Directory() {
-		records, err = g.session.ReadRecords(ctx, File{at.AID, append(slices.Clone(at.Path), fid)})
+		records, err = g.session.ReadRecords(ctx, File{at.AID, append(slices.Clone(at.Path), fid), at.ClassA0})
 		if !errors.Is(err, apdu.ErrNotFound) || len(at.Path) == 0 {
 			return records, err
 		}

@@ -2,6 +2,7 @@ package card
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"mcim/apdu"
@@ -43,48 +44,37 @@ func (s *Session) ReadRecordShort(ctx context.Context, sfi byte, n, length int) 
 	return s.Do(ctx, uicc.ReadRecord{SFI: sfi, Record: byte(n), Ne: length}.Command())
 }
 
-// SelectGSM selects a file in class A0 (TS 51.011), step by step from the MF, and gives
-// what the card says of it in the form of a UICC. Class A0 knows the basic channel only:
-// ErrClass on others.
-func (s *Session) SelectGSM(ctx context.Context, path ...uint16) (uicc.FCP, error) {
-	var data []byte
-	for _, fid := range append([]uint16{uicc.FIDMF}, path...) {
-		c := uicc.SelectFID(fid).Command()
-		c.CLA, c.P2, c.Ne = classGSM, 0, 0
-		var err error
-		if data, err = s.doOn(ctx, InMF(path...), c); err != nil {
-			return uicc.FCP{}, err
-		}
+// SeekRecords selects a linear fixed file, of class A0, and gives the numbers of the
+// records that begin with the pattern, 1 to 16 bytes; none is no error (SEEK; TS 51.011,
+// 9.2.7). A file that is not of class A0 is ErrClass.
+func (s *Session) SeekRecords(ctx context.Context, f File, pattern []byte) (found []int, err error) {
+	if !f.ClassA0 {
+		return nil, fmt.Errorf("%w: SEEK is of class A0; SEARCH RECORD is that of class 00", ErrClass)
 	}
-	answer, err := uicc.ParseGSMResponse(data)
-	if err != nil {
-		return uicc.FCP{}, fmt.Errorf("SELECT of %s: %w", InMF(path...), err)
-	}
-	return answer.FCP(), nil
-}
-
-// ReadGSM reads a whole transparent file in class A0.
-func (s *Session) ReadGSM(ctx context.Context, path ...uint16) ([]byte, error) {
-	f := InMF(path...)
-	fcp, err := s.SelectGSM(ctx, path...)
+	fcp, err := s.Select(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	if t := fcp.Descriptor.Type; t != uicc.Transparent {
-		return nil, fmt.Errorf("%w: %s is a %s, want a transparent EF", ErrFileKind, f, t)
+	if t := fcp.Descriptor.Type; t != uicc.LinearFixed {
+		return nil, fmt.Errorf("%w: %s is a %s, want a linear fixed EF", ErrFileKind, f, t)
 	}
-	var out []byte
-	for len(out) < fcp.Size.N {
-		c := uicc.ReadBinary{Offset: uint16(len(out)), Ne: min(fcp.Size.N-len(out), apdu.MaxShortData)}.Command()
-		c.CLA = classGSM
-		data, err := s.doOn(ctx, f, c)
+	seek := uicc.Seek{From: uicc.SeekFirst, Tell: true, Pattern: pattern}
+	for last := 0; last < int(fcp.Descriptor.Records); seek.From = uicc.SeekNext {
+		answer, err := s.doOn(ctx, f, seek.Command())
+		if errors.Is(err, swGSMNotFound) {
+			break
+		}
 		if err != nil {
 			return nil, err
 		}
-		if len(data) == 0 || len(data) > c.Ne {
-			return nil, fmt.Errorf("%w: %s has %d bytes, got %d at offset %d", ErrShortRead, f, fcp.Size.N, len(data), len(out))
+		if len(answer) != 1 || int(answer[0]) <= last {
+			return nil, fmt.Errorf("SEEK in %s: %w: it gives %X behind record %d", f, ErrResponseLoop, answer, last)
 		}
-		out = append(out, data...)
+		last = int(answer[0])
+		found = append(found, last)
 	}
-	return out, nil
+	return found, nil
 }
+
+// swGSMNotFound says of SEEK that no record has the pattern (TS 51.011, 9.4.4).
+const swGSMNotFound apdu.StatusWord = 0x9404

@@ -154,7 +154,7 @@ const (
 )
 
 // FCP gives the answer in the form of a UICC: kind, sizes, life cycle, which PINs are on,
-// and the conditions of reading and updating as rules. Codes that have no key reference
+// and the access conditions as rules. Codes that have no key reference
 // in a UICC stand for never.
 func (g GSMResponse) FCP() FCP {
 	f := FCP{Descriptor: FileDescriptor{Type: Directory}, FID: g.FID, LifeCycle: LifeCycleActivated}
@@ -186,6 +186,9 @@ func (g GSMResponse) FCP() FCP {
 	f.Rules = []AccessRule{
 		{Access: AccessRead, Conditions: []Condition{gsmCondition(e.Access[0] >> 4)}},
 		{Access: AccessUpdate, Conditions: []Condition{gsmCondition(e.Access[0] & 0x0F)}},
+		{HeaderTag: HeaderINS, Header: []byte{INSIncrease}, Conditions: []Condition{gsmCondition(e.Access[1] >> 4)}},
+		{Access: AccessActivate, Conditions: []Condition{gsmCondition(e.Access[2] >> 4)}},
+		{Access: AccessDeactivate, Conditions: []Condition{gsmCondition(e.Access[2] & 0x0F)}},
 	}
 	return f
 }

@@ -94,7 +94,8 @@ func must(t *testing.T, err error) {
 }
 
 func inside(df card.File, fid uint16) card.File {
-	return card.File{AID: df.AID, Path: append(slices.Clone(df.Path), fid)}
+	df.Path = append(slices.Clone(df.Path), fid)
+	return df
 }
 
 func (s suite) makesFiles(t *testing.T) {

@@ -130,20 +130,20 @@ func (s suite) classGSM(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := session.SelectGSM(ctx, s.facts.GSM...)
+	got, err := session.Select(ctx, card.InGSM(s.facts.GSM...))
 	if err != nil || got.Size != want.Size || got.Descriptor.Type != want.Descriptor.Type || !got.LifeCycle.Activated() {
 		t.Errorf("%+v %v", got, err)
 	}
 	if r := card.Right(got.Rules, uicc.AccessRead); r != card.KeyName(uicc.RefPIN1) {
 		t.Errorf("class A0 says that %s reads it", r)
 	}
-	if _, err := session.ReadGSM(ctx, s.facts.GSM...); !isStatusWord(err) {
+	if _, err := session.ReadFile(ctx, card.InGSM(s.facts.GSM...)); !isStatusWord(err) {
 		t.Errorf("before PIN1: %v", err)
 	}
 	if err := guard.Verify(ctx, uicc.RefPIN1, s.facts.PIN1); err != nil {
 		t.Fatal(err)
 	}
-	old, err := session.ReadGSM(ctx, s.facts.GSM...)
+	old, err := session.ReadFile(ctx, card.InGSM(s.facts.GSM...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,11 +151,11 @@ func (s suite) classGSM(t *testing.T) {
 	if err != nil || !bytes.Equal(old, file) {
 		t.Errorf("%X in class A0, %X in class 00, %v", old, file, err)
 	}
-	mf, err := session.SelectGSM(ctx)
+	mf, err := session.Select(ctx, card.InGSM())
 	if on, known := mf.PINs.Enabled(uicc.RefPIN1); err != nil || !on || !known {
 		t.Errorf("MF: %+v %v", mf.PINs, err)
 	}
-	if _, err := session.SelectGSM(ctx, 0x6FFE); !isStatusWord(err) {
+	if _, err := session.Select(ctx, card.InGSM(0x6FFE)); !isStatusWord(err) {
 		t.Errorf("what is not there: %v", err)
 	}
 }

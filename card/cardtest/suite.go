@@ -38,6 +38,8 @@ type Facts struct {
 	Channels int
 	// GSM is the path of Protected in class A0; nil where the card does not know it.
 	GSM []uint16
+	// GSMWrites is what the cases that write in class A0 go by; nil leaves them out.
+	GSMWrites *GSMFacts
 	// SFI is the short identifier of Protected; 0 for none.
 	SFI byte
 	// SpendTry allows one wrong VERIFY of PIN1, which the right one makes up for.
@@ -82,7 +84,7 @@ type suite struct {
 func TestCard(t *testing.T, open func(testing.TB) card.Card, facts Facts) {
 	s := suite{open, facts}
 	for _, c := range slices.Concat(s.basics(), s.authCases(), s.changeCases(), s.pinCases(), s.channelCases(), s.selectionCases(),
-		s.suspendCases(), s.toolkitCases(), s.fileCases()) {
+		s.suspendCases(), s.toolkitCases(), s.fileCases(), s.gsmCases()) {
 		if c.applies {
 			t.Run(c.name, c.run)
 		}

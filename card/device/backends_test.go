@@ -108,6 +108,7 @@ func newBackends(t *testing.T) *backends {
 		Edit: `{"files":[{"path":"ADF.USIM/EF.SPN","decoded":{"display":[],"name":"suite"}},{"path":"ADF.ISIM/EF.IMPU","record":2,
 			"decoded":{"impu":"sip:suite@example.org"}},{"path":"MF/EF.PL","decoded":{"languages":["de","en"]}}]}`,
 		Spare: true, Suspends: true, Channels: 20, SFI: 7, GSM: []uint16{usim.DFGSM, usim.EFIMSI},
+		GSMWrites: &cardtest.GSMFacts{Binary: []uint16{usim.DFGSM, usim.EFLOCI}, Records: []uint16{0x7F10, 0x6F3A}, Cyclic: []uint16{0x7F10, 0x6F44}},
 		PUK1: profile.PUK1,
 	}
 	for code, value := range map[*secret.Bytes]secret.Bytes{&facts.PIN2: profile.PIN2, &facts.Universal: profile.Universal} {
