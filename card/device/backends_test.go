@@ -161,7 +161,7 @@ func (b *backends) card(t *testing.T) *emul.Card {
 	return c
 }
 
-// run runs the whole suite, with a home operator as new as the card, and gives
+// run runs the whole suite and the drivers, with a home operator as new as the card, and gives
 // every byte of it.
 func (b *backends) run(t *testing.T, name string, open func(testing.TB) card.Card) (log []string) {
 	t.Helper()
@@ -177,13 +177,14 @@ func (b *backends) run(t *testing.T, name string, open func(testing.TB) card.Car
 	facts.Home = aka.NewSubscriber(milenage, b.profile.SQN, b.profile.AMF, nil).Next
 	t.Run(name, func(t *testing.T) {
 		cardtest.TestCard(t, func(t testing.TB) card.Card { return heard{open(t), &log} }, facts)
+		b.drive(t, open, &log)
 	})
 	return log
 }
 
-// TestThreeBackends runs the whole suite on the software UICC in this process, on
-// the same behind pcscd, and on a recording of the first: all three give the same
-// bytes. Not parallel: the process reaches one pcscd, as in TestOpenReader.
+// TestThreeBackends runs the whole suite, and the drivers above package card, on the
+// software UICC in this process, on the same behind pcscd, and on a recording of the
+// first: all three give the same bytes. Not parallel: the process reaches one pcscd, as in TestOpenReader.
 func TestThreeBackends(t *testing.T) {
 	for _, t0 := range []bool{false, true} {
 		t.Run(fmt.Sprintf("Le left out %v", t0), func(t *testing.T) {
