@@ -30,6 +30,11 @@ type Facts struct {
 	// PUK1, 8 bytes, PIN2, the USIM's own, and Universal are other codes of the card;
 	// the cases about one are left out without it.
 	PUK1, PIN2, Universal secret.Bytes
+	// ChannelKey is the key of a secure channel that the card shares with the terminal.
+	// Without it the cases about one are left out. ChannelLimit is how many commands one
+	// connection carries, 220 or more; 0: not to be tried.
+	ChannelKey   secret.Bytes
+	ChannelLimit int
 	// Spare allows changes of the card, which are made good.
 	Spare bool
 	// Suspends says that the card knows SUSPEND UICC.
@@ -84,7 +89,7 @@ type suite struct {
 func TestCard(t *testing.T, open func(testing.TB) card.Card, facts Facts) {
 	s := suite{open, facts}
 	for _, c := range slices.Concat(s.basics(), s.authCases(), s.changeCases(), s.pinCases(), s.channelCases(), s.selectionCases(),
-		s.suspendCases(), s.toolkitCases(), s.fileCases(), s.gsmCases()) {
+		s.suspendCases(), s.toolkitCases(), s.fileCases(), s.gsmCases(), s.secureCases()) {
 		if c.applies {
 			t.Run(c.name, c.run)
 		}

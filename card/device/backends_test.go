@@ -102,7 +102,9 @@ func newBackends(t *testing.T) *backends {
 	if err != nil {
 		t.Fatal(err)
 	}
+	profile.ChannelKey, profile.ChannelLimit = secret.New([]byte("key of a terminal, of 32 bytes..")), 230
 	facts := cardtest.Facts{
+		ChannelKey: profile.ChannelKey, ChannelLimit: profile.ChannelLimit,
 		ICCID: profile.ICCID, App: m.AID, Protected: card.InApp(m.AID, usim.EFIMSI), PIN1: pin, SpendTry: true, Seed: 812, Toolkit: true,
 		ADM1: profile.ADM1,
 		Edit: `{"files":[{"path":"ADF.USIM/EF.SPN","decoded":{"display":[],"name":"suite"}},{"path":"ADF.ISIM/EF.IMPU","record":2,
