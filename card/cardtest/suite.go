@@ -30,6 +30,9 @@ type Facts struct {
 	// PUK1, 8 bytes, PIN2, the USIM's own, and Universal are other codes of the card;
 	// the cases about one are left out without it.
 	PUK1, PIN2, Universal secret.Bytes
+	// Pairing: EF.IPS and EF.IPD (USIM service 102) are there and empty, and ADM1 may write
+	// them.
+	Pairing bool
 	// ChannelKey is the key of a secure channel that the card shares with the terminal.
 	// Without it the cases about one are left out. ChannelLimit is how many commands one
 	// connection carries, 220 or more; 0: not to be tried.
@@ -89,7 +92,8 @@ type suite struct {
 func TestCard(t *testing.T, open func(testing.TB) card.Card, facts Facts) {
 	s := suite{open, facts}
 	for _, c := range slices.Concat(s.basics(), s.authCases(), s.changeCases(), s.pinCases(), s.channelCases(), s.selectionCases(),
-		s.suspendCases(), s.toolkitCases(), s.fileCases(), s.gsmCases(), s.secureCases()) {
+		s.suspendCases(), s.toolkitCases(), s.fileCases(), s.gsmCases(), s.secureCases(),
+		s.pairingCases()) {
 		if c.applies {
 			t.Run(c.name, c.run)
 		}

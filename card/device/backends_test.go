@@ -104,14 +104,14 @@ func newBackends(t *testing.T) *backends {
 	}
 	profile.ChannelKey, profile.ChannelLimit = secret.New([]byte("key of a terminal, of 32 bytes..")), 230
 	facts := cardtest.Facts{
-		ChannelKey: profile.ChannelKey, ChannelLimit: profile.ChannelLimit,
+		Pairing: true, ChannelKey: profile.ChannelKey, ChannelLimit: profile.ChannelLimit,
 		ICCID: profile.ICCID, App: m.AID, Protected: card.InApp(m.AID, usim.EFIMSI), PIN1: pin, SpendTry: true, Seed: 812, Toolkit: true,
 		ADM1: profile.ADM1,
 		Edit: `{"files":[{"path":"ADF.USIM/EF.SPN","decoded":{"display":[],"name":"suite"}},{"path":"ADF.ISIM/EF.IMPU","record":2,
 			"decoded":{"impu":"sip:suite@example.org"}},{"path":"MF/EF.PL","decoded":{"languages":["de","en"]}}]}`,
 		Spare: true, Suspends: true, Channels: 20, SFI: 7, GSM: []uint16{usim.DFGSM, usim.EFIMSI},
 		GSMWrites: &cardtest.GSMFacts{Binary: []uint16{usim.DFGSM, usim.EFLOCI}, Records: []uint16{0x7F10, 0x6F3A}, Cyclic: []uint16{0x7F10, 0x6F44}},
-		PUK1: profile.PUK1,
+		PUK1:      profile.PUK1,
 	}
 	for code, value := range map[*secret.Bytes]secret.Bytes{&facts.PIN2: profile.PIN2, &facts.Universal: profile.Universal} {
 		if *code, err = uicc.PadPIN(string(value.Reveal())); err != nil {
