@@ -10,7 +10,6 @@ import (
 
 	"mcim/apdu"
 	"mcim/card"
-	"mcim/card/cardtest"
 )
 
 // FCPs from the shared vectors (osmocom/pysim tests), the sizes shortened.
@@ -49,7 +48,7 @@ func TestSelectInApp(t *testing.T) {
 		"00a40004026f0700", fcpIMSI+"9000",
 		"00a404040c"+aidUSIM+"00", fcpADF+"9000",
 	)
-	s := card.NewSession(cardtest.NewScript(t, script...), card.Options{})
+	s := card.NewSession(newScript(t, script...), card.Options{})
 	imsi := card.InApp(usimAID, 0x6F07)
 	data, err := s.ReadFile(ctx, imsi)
 	if err != nil || hex.EncodeToString(data) != "082926101160845740" {
@@ -74,7 +73,7 @@ func TestSelectInApp(t *testing.T) {
 
 func TestNoApplication(t *testing.T) {
 	t.Parallel()
-	s := card.NewSession(cardtest.NewScript(t, dirScript()...), card.Options{})
+	s := card.NewSession(newScript(t, dirScript()...), card.Options{})
 	for range 2 { // EF.DIR is read once
 		_, err := s.Select(context.Background(), card.InApp([]byte{0xA0, 0, 0, 0, 0x87, 0x10, 0x04}))
 		if !errors.Is(err, card.ErrNoApplication) || !strings.Contains(err.Error(), "a0000000871004") {
@@ -88,7 +87,7 @@ func TestResetForgets(t *testing.T) {
 	ctx := context.Background()
 	adf := []string{"00a404040c" + aidUSIM + "00", fcpADF + "9000"}
 	script := append(append(append(dirScript(), adf...), dirScript()...), adf...)
-	s := card.NewSession(cardtest.NewScript(t, script...), card.Options{})
+	s := card.NewSession(newScript(t, script...), card.Options{})
 	for range 2 {
 		if _, err := s.Select(ctx, card.InApp(usimAID)); err != nil {
 			t.Fatal(err)
@@ -102,7 +101,7 @@ func TestResetForgets(t *testing.T) {
 func TestReadFileInParts(t *testing.T) {
 	t.Parallel()
 	first, second := strings.Repeat("11", 255), strings.Repeat("22", 45)
-	s := card.NewSession(cardtest.NewScript(t,
+	s := card.NewSession(newScript(t,
 		"00a4080404 7f105f3a00", "6217 82024121 8302 4f01 8a0105 8b032f0601 8002012c 880110 9000",
 		"00b00000ff", first+"9000",
 		"00b000ff2d", second+"9000"), card.Options{})
@@ -115,7 +114,7 @@ func TestReadFileInParts(t *testing.T) {
 func TestReadRefuses(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	s := card.NewSession(cardtest.NewScript(t,
+	s := card.NewSession(newScript(t,
 		"00a40804022fe200", fcpICCID+"9000",
 		"00b000000a", "9000", // nothing
 		"00a40804022fe200", fcpICCID+"9000",
@@ -169,7 +168,7 @@ func TestSeekEnds(t *testing.T) {
 			}
 			lines = append(lines, command, answer)
 		}
-		s := card.NewSession(cardtest.NewScript(t, lines...), card.Options{})
+		s := card.NewSession(newScript(t, lines...), card.Options{})
 		if found, err := s.SeekRecords(context.Background(), card.InGSM(0x7F10, 0x6F3A), []byte{0xAA}); !errors.Is(err, card.ErrResponseLoop) {
 			t.Errorf("%s: %v %v, want ErrResponseLoop", name, found, err)
 		}

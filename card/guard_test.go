@@ -59,7 +59,7 @@ func pin(t *testing.T) secret.Bytes {
 
 func guardOn(t *testing.T, config card.GuardConfig, lines ...string) *card.Guard {
 	t.Helper()
-	return card.NewGuard(card.NewSession(cardtest.NewScript(t, lines...), card.Options{}), config)
+	return card.NewGuard(card.NewSession(newScript(t, lines...), card.Options{}), config)
 }
 
 func known(t *testing.T) card.GuardConfig {
@@ -169,7 +169,7 @@ func TestVerifyDryRun(t *testing.T) {
 
 func TestVerifyTransportError(t *testing.T) {
 	t.Parallel()
-	s := cardtest.NewScript(t, "00200001", "63c3")
+	s := newScript(t, "00200001", "63c3")
 	pulled := cardtest.NewFaulty(s, cardtest.Fault{At: 1, Kind: cardtest.Removed})
 	g := card.NewGuard(card.NewSession(pulled, card.Options{}), known(t))
 	err := g.Verify(context.Background(), 1, pin(t))
@@ -192,7 +192,7 @@ func (b bounded) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 // may be spent.
 func TestVerifyPastBound(t *testing.T) {
 	t.Parallel()
-	g := card.NewGuard(card.NewSession(bounded{cardtest.NewScript(t, "00200001", "63c3")}, card.Options{}), known(t))
+	g := card.NewGuard(card.NewSession(bounded{newScript(t, "00200001", "63c3")}, card.Options{}), known(t))
 	err := g.Verify(context.Background(), 1, pin(t))
 	if !errors.Is(err, card.ErrBudget) || strings.Contains(err.Error(), "may be spent") {
 		t.Error(err)
@@ -284,7 +284,7 @@ func TestProbeKeepsApplication(t *testing.T) {
 		"00a40004023f0000", fcpMF + "9000",
 		"00a404040c" + aidUSIM + "00", fcpADF + "9000",
 		"00200081", "63c3"})
-	s := card.NewSession(cardtest.NewScript(t, lines...), card.Options{})
+	s := card.NewSession(newScript(t, lines...), card.Options{})
 	if _, err := s.Select(ctx, card.InApp(usimAID)); err != nil {
 		t.Fatal(err)
 	}
@@ -509,7 +509,7 @@ func TestResetAsksAgain(t *testing.T) {
 	ctx := context.Background()
 	other := []string{"00a40804022fe200", fcpICCID + "9000", "00b000000a", "988812010000400310f19000"}
 	write := []string{"00a40804022fe200", fcpICCID + "9000", "00d600000155", "9000", "00b0000001", "559000"}
-	s := card.NewSession(cardtest.NewScript(t, script(iccidScript(), write, other)...), card.Options{})
+	s := card.NewSession(newScript(t, script(iccidScript(), write, other)...), card.Options{})
 	g := card.NewGuard(s, known(t))
 	if err := g.UpdateBinary(ctx, card.InMF(0x2FE2), 0, []byte{0x55}); err != nil {
 		t.Fatal(err)

@@ -10,14 +10,13 @@ import (
 	"mcim/apdu/usim"
 	"mcim/card"
 	"mcim/card/aka"
-	"mcim/card/cardtest"
 )
 
 // scripted is a guard over an application with a card that gives the answer to an
 // AUTHENTICATE with this challenge.
 func scripted(t *testing.T, v aka.Vector, answer string) *card.Guard {
 	t.Helper()
-	c := cardtest.NewScript(t, append(dirScript(),
+	c := newScript(t, append(dirScript(),
 		"00a404040c"+aidUSIM+"00", fcpADF+"9000",
 		fmt.Sprintf("00880081 22 10%x 10%x 00", v.RAND, v.AUTN), answer)...)
 	return card.NewGuard(card.NewSession(c, card.Options{}), card.GuardConfig{})
@@ -98,7 +97,7 @@ func TestProveKeys(t *testing.T) {
 // TestProveKeysDry sends nothing.
 func TestProveKeysDry(t *testing.T) {
 	t.Parallel()
-	g := card.NewGuard(card.NewSession(cardtest.NewScript(t), card.Options{}), card.GuardConfig{DryRun: true})
+	g := card.NewGuard(card.NewSession(newScript(t), card.Options{}), card.GuardConfig{DryRun: true})
 	if _, err := g.ProveKeys(t.Context(), usim.AIDPrefix(), milenageOf(t, 1), [16]byte{}); !errors.Is(err, card.ErrDryRun) || len(g.Plan()) != 1 {
 		t.Errorf("got %v, plan %+v", err, g.Plan())
 	}

@@ -9,7 +9,6 @@ import (
 	"mcim/apdu/secret"
 	"mcim/apdu/uicc"
 	"mcim/card"
-	"mcim/card/cardtest"
 )
 
 // TestRefusedBefore: what a card has refused is not presented to it again, by no
@@ -89,7 +88,7 @@ func TestRefusedKeepsApplication(t *testing.T) {
 // guardedIn is a Guard on a card with the USIM selected.
 func guardedIn(t *testing.T, config card.GuardConfig, lines ...string) *card.Guard {
 	t.Helper()
-	s := card.NewSession(cardtest.NewScript(t, lines...), card.Options{})
+	s := card.NewSession(newScript(t, lines...), card.Options{})
 	if _, err := s.Select(context.Background(), card.InApp(usimAID)); err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func TestSend(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := card.NewSession(cardtest.NewScript(t, c.script...), c.options)
+			s := card.NewSession(newScript(t, c.script...), c.options)
 			got, err := sendHex(t, s, c.command)
 			if err != nil || got != c.want {
 				t.Errorf("got %s %v, want %s", got, err, c.want)
@@ -81,7 +81,7 @@ func TestSendEndsEndlessCards(t *testing.T) {
 		"6Cxx against itself":  {"00a40004023f0000", "6c05", "00a40004023f0005", "6c05"},
 		"6C00 against Le of 0": {"00a40004023f0000", "6c00"},
 	} {
-		s := card.NewSession(cardtest.NewScript(t, script...), card.Options{Rounds: 4})
+		s := card.NewSession(newScript(t, script...), card.Options{Rounds: 4})
 		if _, err := sendHex(t, s, "00a40004023f0000"); !errors.Is(err, card.ErrResponseLoop) {
 			t.Errorf("%s: %v, want ErrResponseLoop", name, err)
 		}
@@ -91,7 +91,7 @@ func TestSendEndsEndlessCards(t *testing.T) {
 func TestSendErrors(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	s := card.NewSession(cardtest.NewScript(t, "00b0000001", "90"), card.Options{})
+	s := card.NewSession(cardtest.NewScript(t, "00b0000001", "90"), card.Options{}) // no reader passes one byte on
 	if _, err := s.Send(ctx, uicc.ReadBinary{Ne: 1}.Command()); !errors.Is(err, apdu.ErrMalformed) || !strings.Contains(err.Error(), "READ BINARY") {
 		t.Errorf("short response: %v", err)
 	}
@@ -110,7 +110,7 @@ func TestSendErrors(t *testing.T) {
 
 func TestDo(t *testing.T) {
 	t.Parallel()
-	s := card.NewSession(cardtest.NewScript(t, "00b0000002", "aabb9000", "00b0000001", "6982"), card.Options{})
+	s := card.NewSession(newScript(t, "00b0000002", "aabb9000", "00b0000001", "6982"), card.Options{})
 	data, err := s.Do(context.Background(), uicc.ReadBinary{Ne: 2}.Command())
 	if err != nil || hex.EncodeToString(data) != "aabb" {
 		t.Errorf("got %x %v", data, err)
@@ -155,7 +155,7 @@ func TestClassByte(t *testing.T) {
 func TestChannels(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	s := card.NewSession(cardtest.NewScript(t,
+	s := card.NewSession(newScript(t,
 		"0070000001", "019000", // open 1
 		"01a40004023f0000", "6101", "01c0000001", "aa9000",
 		"0070000001", "049000", // open 4
@@ -213,7 +213,7 @@ func TestChannels(t *testing.T) {
 func TestLeaks(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	s := card.NewSession(cardtest.NewScript(t,
+	s := card.NewSession(newScript(t,
 		"0070000001", "019000",
 		"00700002", "9000", // by hand
 		"00708001", "6985", // the card does not close it
@@ -253,7 +253,7 @@ func TestLeaks(t *testing.T) {
 
 func TestOpenChannelRefused(t *testing.T) {
 	t.Parallel()
-	s := card.NewSession(cardtest.NewScript(t,
+	s := card.NewSession(newScript(t,
 		"0070000001", "6881",
 		"0070000001", "9000",
 		"0070000001", "149000",
