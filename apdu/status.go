@@ -92,6 +92,9 @@ func (sw StatusWord) Err() error {
 	return sw
 }
 
+// swGSMNotFound is that of class A0 (TS 51.011, 9.4.4).
+const swGSMNotFound StatusWord = 0x9404
+
 // String is the status word as four hexadecimal digits.
 func (sw StatusWord) String() string { return fmt.Sprintf("%04X", uint16(sw)) }
 
@@ -102,7 +105,7 @@ func (sw StatusWord) Error() string { return sw.String() + ": " + sw.Meaning() }
 func (sw StatusWord) Is(target error) bool {
 	switch target {
 	case ErrNotFound:
-		return sw == SWFileNotFound || sw == SWRecordNotFound || sw == SWReferencedDataNotFound
+		return sw == SWFileNotFound || sw == SWRecordNotFound || sw == SWReferencedDataNotFound || sw == swGSMNotFound
 	case ErrAccess:
 		return sw == SWSecurityStatus
 	case ErrBlocked:

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"mcim/apdu"
-	"mcim/apdu/uicc"
 	"mcim/apdu/usim"
 	"mcim/card/aka"
 )
@@ -100,7 +99,7 @@ func (g *Guard) GSM(ctx context.Context, app []byte, rand [16]byte) (usim.Authen
 // 9.2.16), after CHV1. No application is selected afterwards. Errors are as of GSM.
 func (g *Guard) RunGSM(ctx context.Context, rand [16]byte) (usim.AuthenticateGSMResponse, error) {
 	if !g.config.DryRun {
-		if _, err := g.session.Do(ctx, selectDFGSM()); err != nil {
+		if _, err := g.session.Do(ctx, gsmSelect(usim.DFGSM)); err != nil {
 			return usim.AuthenticateGSMResponse{}, err
 		}
 	}
@@ -109,11 +108,6 @@ func (g *Guard) RunGSM(ctx context.Context, rand [16]byte) (usim.AuthenticateGSM
 		return usim.AuthenticateGSMResponse{}, err
 	}
 	return usim.ParseRunGSM(data)
-}
-
-// selectDFGSM is SELECT of class A0. Its answer waits for GET RESPONSE.
-func selectDFGSM() apdu.Command {
-	return apdu.Command{CLA: classGSM, INS: uicc.INSSelect, Data: []byte{byte(usim.DFGSM >> 8), byte(usim.DFGSM & 0xFF)}}
 }
 
 // Bootstrap lets the application app answer the challenge of v in the GBA context,

@@ -67,7 +67,7 @@ func (s *Session) doOn(ctx context.Context, f File, c apdu.Command) ([]byte, err
 	if f.ClassA0 {
 		c = inClassA0(c)
 	}
-	r, err := s.Send(ctx, c)
+	r, err := s.sendOn(ctx, c)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", f, err)
@@ -186,10 +186,13 @@ func (s *Session) FindApp(ctx context.Context, prefix []byte) ([]byte, error) {
 			return aid, nil
 		}
 	}
+	if s.IsSIM() {
+		return nil, fmt.Errorf("%w: the card is a SIM of class A0, which has none", ErrNoApplication)
+	}
 	return nil, fmt.Errorf("%w: EF.DIR has no AID that begins with %s", ErrNoApplication, hex.EncodeToString(prefix))
 }
 
-// Apps gives the AIDs in EF.DIR, in its order. EF.DIR is read once for each
+// Apps gives the AIDs in EF.DIR, in its order; none of a SIM. EF.DIR is read once for each
 // reset of the card.
 func (s *Session) Apps(ctx context.Context) ([][]byte, error) {
 	if err := s.usable(); err != nil {
@@ -199,10 +202,13 @@ func (s *Session) Apps(ctx context.Context) ([][]byte, error) {
 		return s.files.apps, nil
 	}
 	records, err := s.ReadRecords(ctx, InMF(uicc.FIDEFDIR))
-	if err != nil {
+	apps := [][]byte{}
+	switch {
+	case s.IsSIM():
+		records = nil // class A0 selects no application
+	case err != nil:
 		return nil, err
 	}
-	apps := [][]byte{}
 	for i, r := range records {
 		d, err := uicc.DecodeDirRecord(r)
 		switch {

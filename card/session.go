@@ -59,6 +59,7 @@ type link struct {
 	// Session that each belongs to.
 	open      map[int]*Session
 	suspended bool // until Resume or a reset
+	class     byte // in which files are selected: 00, A0, or classUnasked
 }
 
 // reset is what a reset does to all Sessions: what they remember is of before it, and
@@ -67,6 +68,7 @@ func (l *link) reset() {
 	l.epoch++
 	clear(l.open)
 	l.suspended = false
+	l.class = classUnasked
 }
 
 // state counts what may have changed the card: a reset or a REFRESH.
@@ -77,7 +79,7 @@ func NewSession(c Card, o Options) *Session {
 	if o.Rounds <= 0 {
 		o.Rounds = DefaultRounds
 	}
-	return &Session{link: &link{card: c, options: o, open: map[int]*Session{}}}
+	return &Session{link: &link{card: c, options: o, open: map[int]*Session{}, class: classUnasked}}
 }
 
 // Channel is the logical channel of the Session, 0 to 19.
@@ -126,9 +128,10 @@ func (s *Session) serveProactive(ctx context.Context, r apdu.Response) apdu.Resp
 const swProactive = 0x91
 
 // Do is Send for commands that have to succeed: it returns the data, and a
-// *CommandError for every status word but success.
+// *CommandError for every status word but success. What is about files is sent in class
+// A0 to a card that knows no other (IsSIM).
 func (s *Session) Do(ctx context.Context, c apdu.Command) ([]byte, error) {
-	r, err := s.Send(ctx, c)
+	r, err := s.sendOn(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -109,6 +109,10 @@ func (g *Guard) askKind(ctx context.Context) error {
 	if g.kind != kindUnasked {
 		return nil
 	}
+	if g.session.IsSIM() {
+		g.kind = kindGSM
+		return nil
+	}
 	if g.model != nil {
 		g.kind = kindUICC
 		return nil
@@ -147,7 +151,7 @@ func (g *Guard) probe(ctx context.Context) (kind, error) {
 // selectGSM selects the MF in class A0 and gives what it says, nil where the
 // card does not speak that class.
 func (g *Guard) selectGSM(ctx context.Context) (*uicc.GSMDirectory, error) {
-	r, err := g.session.Send(ctx, apdu.Command{CLA: classGSM, INS: uicc.INSSelect, Data: []byte{0x3F, 0x00}})
+	r, err := g.session.Send(ctx, gsmSelect(uicc.FIDMF))
 	if err != nil {
 		return nil, err
 	}

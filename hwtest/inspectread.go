@@ -47,12 +47,12 @@ func (i *inspection) open(ctx context.Context, p place) (selection, error) {
 	if p.app != nil {
 		first = uicc.SelectAID(p.app).Command()
 	}
-	data, err := i.session.Do(ctx, first)
+	data, err := i.do(ctx, first)
 	for _, fid := range p.path {
 		if err != nil {
 			break
 		}
-		data, err = i.session.Do(ctx, i.byFID(fid))
+		data, err = i.do(ctx, i.byFID(fid))
 	}
 	var s selection
 	if err != nil {
@@ -64,6 +64,16 @@ func (i *inspection) open(ctx context.Context, p place) (selection, error) {
 	}
 	s.fcp, _ = uicc.ParseFCP(data)
 	return s, nil
+}
+
+// do is Session.Do in the class of the command, whatever the card knows: that is what is
+// looked at here.
+func (i *inspection) do(ctx context.Context, c apdu.Command) ([]byte, error) {
+	r, err := i.session.Send(ctx, c)
+	if err == nil && !r.SW.OK() {
+		err = &card.CommandError{Command: card.CommandName(c), SW: r.SW}
+	}
+	return r.Data, err
 }
 
 func (i *inspection) byFID(fid uint16) apdu.Command {
@@ -88,7 +98,7 @@ func (i *inspection) read(ctx context.Context, p place) ([]byte, error) {
 	if i.gsm {
 		c.CLA = classGSM
 	}
-	return i.session.Do(ctx, c)
+	return i.do(ctx, c)
 }
 
 // reading reads a file and decodes it, or says why it cannot.
@@ -148,7 +158,7 @@ func (i *inspection) applications(ctx context.Context) error {
 // application reads record n of EF.DIR, which is selected; more is false where
 // the file ends.
 func (i *inspection) application(ctx context.Context, n, length int) (more bool, err error) {
-	b, err := i.session.Do(ctx, uicc.ReadRecord{Record: byte(n), Ne: length}.Command())
+	b, err := i.do(ctx, uicc.ReadRecord{Record: byte(n), Ne: length}.Command())
 	if errors.Is(err, apdu.SWRecordNotFound) {
 		return false, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"mcim/apdu/uicc"
 	"mcim/card"
 	"mcim/card/cardtest"
+	"mcim/card/model"
 )
 
 // broken is a software UICC with one mistake.
@@ -34,6 +35,7 @@ func (b *broken) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 		return []byte{0x63, 0xC3}, nil
 	}
 	answer, err := b.Card.Transmit(ctx, command)
+	b.simMistake(command, answer)
 	if b.mistake == "swallows the status word" && err == nil && len(answer) == 2 {
 		return answer[:1], nil
 	}
@@ -73,6 +75,9 @@ func TestBroken(t *testing.T) {
 		return
 	}
 	fresh, facts := subscribed(t)
+	if strings.HasPrefix(mistake, "as a SIM, ") {
+		fresh, facts = simOf(t, model.Milenage)
+	}
 	open := func(t testing.TB) card.Card {
 		b := &broken{Card: fresh(t), mistake: mistake}
 		if mistake == "keeps its state over a reset" {
@@ -102,6 +107,9 @@ func TestSuiteFindsMistakes(t *testing.T) {
 		"derives another server key":     "GBA_agrees_with_home",
 		"has another local key":          "GBA_agrees_with_home",
 		"gives one SUCI for ever":        "the_SUCI_is_that_of_the_subscriber",
+		"as a SIM, needs no CHV1":        "CHV1_opens_a_file_until_reset",
+		"as a SIM, has another ICCID":    "a_SIM_is_known_by_its_ICCID",
+		"as a SIM, gives a wrong Kc":     "RUN_GSM_ALGORITHM_agrees_with_home",
 		"takes half of an AUTN":          "malformed_challenges_are_refused",
 	} {
 		command := exec.Command(os.Args[0], "-test.run=^TestBroken$")

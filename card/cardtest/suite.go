@@ -75,6 +75,9 @@ type Facts struct {
 	// ADM1 is the right code of ADM1, 8 bytes, of a card in whose application files may be
 	// made and taken away again. Without it the cases about that are left out.
 	ADM1 secret.Bytes
+	// SIM is A3 and A8 of the home operator of a card that knows class A0 only. With it the
+	// cases are those about such a card, which need ICCID, PIN1 and GSM.
+	SIM aka.GSM
 	// Seed is that of everything random in the suite: with the same seed, two cards
 	// of the same state are sent the same bytes.
 	Seed uint64
@@ -91,9 +94,13 @@ type suite struct {
 // it. It writes files only as facts allow, and puts them back.
 func TestCard(t *testing.T, open func(testing.TB) card.Card, facts Facts) {
 	s := suite{open, facts}
-	for _, c := range slices.Concat(s.basics(), s.authCases(), s.changeCases(), s.pinCases(), s.channelCases(), s.selectionCases(),
+	cases := slices.Concat(s.basics(), s.authCases(), s.changeCases(), s.pinCases(), s.channelCases(), s.selectionCases(),
 		s.suspendCases(), s.toolkitCases(), s.fileCases(), s.gsmCases(), s.secureCases(),
-		s.pairingCases()) {
+		s.pairingCases())
+	if facts.SIM != nil {
+		cases = s.simCases()
+	}
+	for _, c := range cases {
 		if c.applies {
 			t.Run(c.name, c.run)
 		}

@@ -209,6 +209,25 @@ func TestThreeBackends(t *testing.T) {
 	}
 }
 
+// TestThreeBackendsSIM is TestThreeBackends for a card that knows class A0 only.
+func TestThreeBackendsSIM(t *testing.T) {
+	b := newBackends(t)
+	b.profile.Model = "2g"
+	b.facts.SIM = b.facts.Auth.GSM
+	direct := b.run(t, "in process", b.recorded(b.card(t)))
+	through := b.run(t, "behind pcscd", behindPCSCD(t, b.card(t)))
+	replayed := b.run(t, "recording", b.replayed())
+	if len(direct) < 50 {
+		t.Errorf("only %d exchanges", len(direct))
+	}
+	if d := cmp.Diff(direct, through); d != "" {
+		t.Errorf("behind pcscd: %s", d)
+	}
+	if d := cmp.Diff(direct, replayed); d != "" {
+		t.Errorf("recording: %s", d)
+	}
+}
+
 // recorded opens c and keeps a recording each time.
 func (b *backends) recorded(c card.Card) func(testing.TB) card.Card {
 	n := 0

@@ -1,6 +1,7 @@
 package emul
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"mcim/apdu/usim"
 	"mcim/card"
 	"mcim/card/aka"
+	"mcim/card/model"
 )
 
 // Instructions that package uicc has no command for.
@@ -99,7 +101,10 @@ func (c *Card) Reset(ctx context.Context) ([]byte, error) {
 		c.suspended.off = true
 	}
 	c.powerUp()
-	return append([]byte(nil), c.model.ATRs[0].Value...), nil
+	if c.quirk(model.OnlyClassA0) {
+		return bytes.Clone(atrSIM), nil
+	}
+	return bytes.Clone(c.model.ATRs[0].Value), nil
 }
 
 // powerUp forgets what no card knows after a reset.
@@ -171,6 +176,9 @@ func (c *Card) answer(command []byte) apdu.StatusWord {
 	}
 	if cmd.CLA == classGSM {
 		return c.answerGSM(cmd, err == nil)
+	}
+	if c.quirk(model.OnlyClassA0) {
+		return apdu.SWClassNotSupported
 	}
 	ch, sw := c.channelOf(cmd.CLA)
 	if ch == nil {

@@ -92,7 +92,7 @@ func TestProfileErrors(t *testing.T) {
 	}
 	planted := "c0ffee00c0ffee00c0ffee00c0ffee"
 	for _, c := range []struct{ key, value, reason string }{
-		{"model", `"isim"`, "want one of usim, bootstrap, no-arr, strict"},
+		{"model", `"isim"`, "want one of usim, 2g, bootstrap, no-arr, strict"},
 		{"iccid", `"8988x"`, "18 to 20 digits"},
 		{"imsi", `"12345"`, "6 to 15 digits"},
 		{"imsi", `"1234567890123456"`, "6 to 15 digits"},

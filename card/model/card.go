@@ -39,7 +39,7 @@ type Card struct {
 // Quirk is a habit that cards in the field have and the specifications do not.
 type Quirk string
 
-// The quirks. The first three are of cards, the last one is of readers.
+// The quirks. All but the last one are of cards, that one is of readers.
 const (
 	// NoPINStatus: no PIN status template C6 in the FCP of directories.
 	NoPINStatus Quirk = "no-pin-status"
@@ -47,12 +47,15 @@ const (
 	NoSFI Quirk = "no-sfi"
 	// RefusesLe: a wrong Le is refused by 6700, without the right one.
 	RefusesLe Quirk = "wrong-le-6700"
+	// OnlyClassA0: a SIM. Every other class is refused by 6E00, there are no applications,
+	// EF.DIR and EF.ARR, and the ATR is not that of the family.
+	OnlyClassA0 Quirk = "only-class-a0"
 	// Swallows61: the reader fetches what 61xx and 9Fxx announce by itself.
 	Swallows61 Quirk = "61-swallowed"
 )
 
 // Quirks are all quirks that there are.
-func Quirks() []Quirk { return []Quirk{NoPINStatus, NoSFI, RefusesLe, Swallows61} }
+func Quirks() []Quirk { return []Quirk{NoPINStatus, NoSFI, RefusesLe, OnlyClassA0, Swallows61} }
 
 // SecureChannel says when a card asks for a secure channel with the terminal (TS 102 484).
 type SecureChannel string

@@ -318,7 +318,7 @@ func (r *rehearsal) localKey(ctx context.Context, app application, o *Outcome) e
 func (r *rehearsal) identity(ctx context.Context) error {
 	o := Outcome{Context: SUCI, Name: "GET IDENTITY", Clause: "TS 31.102, 7.5; TS 33.501, C.3", Sent: "GET IDENTITY for a SUCI", Expected: "a SUCI in which the home network finds the IMSI of EF.IMSI"}
 	if !r.usim {
-		return r.notRun(o, Unsupported, "EF.DIR names no USIM")
+		return r.notRun(o, Unsupported, r.lacks("USIM"))
 	}
 	if r.Guard.DryRun() {
 		return r.notRun(o, NotRun, "dry run") // PIN1 is not verified
@@ -365,9 +365,12 @@ func (r *rehearsal) gsm(ctx context.Context) error {
 		case err != nil:
 			return err
 		case answer.SRES != sres:
-			return fmt.Errorf("%w: SRES", ErrDiffers)
+			return r.explainGSM(random, answer, fmt.Errorf("%w: SRES", ErrDiffers))
 		case answer.Kc != kc:
-			return fmt.Errorf("%w: Kc", ErrDiffers)
+			return r.explainGSM(random, answer, fmt.Errorf("%w: Kc", ErrDiffers))
+		}
+		if r.home == nil && r.Session.IsSIM() {
+			r.report.Keys = "the card has the operator's keys, as its GSM answer shows"
 		}
 		return nil
 	}
@@ -377,7 +380,7 @@ func (r *rehearsal) gsm(ctx context.Context) error {
 			return compare(o, func(b [16]byte) (usim.AuthenticateGSMResponse, error) { return r.Guard.GSM(ctx, usim.AIDPrefix(), b) })
 		})
 	} else {
-		err = r.notRun(o, Unsupported, "EF.DIR names no USIM")
+		err = r.notRun(o, Unsupported, r.lacks("USIM"))
 	}
 	if err != nil {
 		return err

@@ -115,9 +115,9 @@ func (r *rehearsal) prove(ctx context.Context) error {
 	if r.AKA == nil || !r.usim && !r.isim {
 		r.keysFail = "the profile's algorithm is for the GSM context alone"
 		if r.AKA != nil {
-			r.keysFail = "EF.DIR names neither USIM nor ISIM"
+			r.keysFail = r.lacks("USIM or ISIM")
 		}
-		r.report.Keys = r.keysFail
+		r.report.Keys = "not proved: " + r.keysFail
 		return nil
 	}
 	o := Outcome{
@@ -220,6 +220,21 @@ func (r *rehearsal) sieve(ctx context.Context) (left []Candidate, same bool, err
 	return slices.DeleteFunc(slices.Clone(r.Candidates), func(c Candidate) bool { return !gives(c.GSM) }), gives(r.GSM), nil
 }
 
+// explainGSM looks for the candidate whose answer to random in the GSM algorithm is that of
+// the card, after the operator's own was not. The card is not asked again.
+func (r *rehearsal) explainGSM(random [16]byte, answer usim.AuthenticateGSMResponse, found error) error {
+	if r.home != nil || r.report.Fits != "" {
+		return found
+	}
+	for _, c := range r.Candidates {
+		if sres, kc, err := c.GSM.Triplet(random); err == nil && sres == answer.SRES && kc == answer.Kc {
+			r.report.Fits = c.Name
+			return fmt.Errorf("%w; what fits the card: %s", found, c.Name)
+		}
+	}
+	return fmt.Errorf("%w; it fits none of the known mix-ups either", found)
+}
+
 // reason says why a context is not tried.
 type reason struct {
 	verdict Verdict
@@ -231,7 +246,7 @@ type reason struct {
 func (r *rehearsal) unready(there bool, app string) *reason {
 	switch {
 	case !there:
-		return &reason{Unsupported, "EF.DIR names no " + app}
+		return &reason{Unsupported, r.lacks(app)}
 	case r.home == nil && r.keysFail != "":
 		return &reason{NotRun, r.keysFail}
 	}

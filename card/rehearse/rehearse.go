@@ -110,6 +110,14 @@ type rehearsal struct {
 	nafs     map[string]bool          // derived
 }
 
+// lacks says why the card has no application of that name.
+func (r *rehearsal) lacks(app string) string {
+	if r.Session.IsSIM() {
+		return "the card is a SIM of class A0, which has no " + app
+	}
+	return "EF.DIR names no " + app
+}
+
 func isimAID() []byte { return []byte{0xA0, 0x00, 0x00, 0x00, 0x87, 0x10, 0x04} }
 
 // Run tries the contexts that are asked for, in the order of Contexts. What the card
