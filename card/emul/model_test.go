@@ -1,6 +1,7 @@
 package emul
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -15,15 +16,22 @@ import (
 )
 
 // Tries of the card "usim".
-const pinTries, admTries, unblockTries = 3, 3, 10
+const codeTries, unblockTries = 3, 10
 
-// reference is the plain reading of TS 102 221 that the card is compared with:
-// PIN1, ADM1, and four files with their rules.
+// reference is the plain reading of TS 102 221 that the card is compared with: its
+// five codes, and four files with their rules.
 type reference struct {
-	pin, puk, adm         string // padded, in hexadecimal digits
-	tries, unblocks, adms int
-	enabled, ok, okADM    bool
-	files                 map[string]*referenceFile
+	codes   map[byte]*referenceCode // by key reference
+	files   map[string]*referenceFile
+	channel bool // channel 1 is open
+}
+
+// referenceCode is a PIN or an administrative code.
+type referenceCode struct {
+	value, puk      string // padded, in hexadecimal digits; puk is empty where there is none
+	tries, unblocks int
+	mode            pinMode
+	ok              bool
 }
 
 type referenceFile struct {
@@ -31,14 +39,29 @@ type referenceFile struct {
 	read, update string // "" always, "pin", "adm", "never"
 }
 
+func (r *reference) reset() {
+	r.channel = false
+	for _, c := range r.codes {
+		c.ok = false
+	}
+}
+
+func (r *reference) satisfied(ref byte) bool {
+	c := r.codes[ref]
+	if c.mode == pinReplaced {
+		return r.satisfied(uicc.RefUniversalPIN)
+	}
+	return c.ok || c.mode == pinOff
+}
+
 func (r *reference) may(condition string) bool {
 	switch condition {
 	case "":
 		return true
 	case "pin":
-		return r.ok || !r.enabled
+		return r.satisfied(uicc.RefPIN1)
 	case "adm":
-		return r.okADM
+		return r.satisfied(uicc.RefADM1)
 	}
 	return false
 }
@@ -56,34 +79,29 @@ func guess(tries *int, full int, right bool) string {
 	return "9000"
 }
 
-// withPIN is VERIFY, CHANGE, DISABLE and ENABLE of PIN1.
-func (r *reference) withPIN(code string, allowed bool, then func()) string {
+// present is VERIFY, CHANGE, DISABLE and ENABLE.
+func (c *referenceCode) present(value string, allowed bool, then func()) string {
 	if !allowed {
 		return "6984"
 	}
-	sw := guess(&r.tries, pinTries, code == r.pin)
+	sw := guess(&c.tries, codeTries, value == c.value)
 	switch {
 	case sw == "9000":
-		r.ok = true
+		c.ok = true
 		then()
 	case sw != "6983":
-		r.ok = false
+		c.ok = false
 	}
 	return sw
 }
 
-func (r *reference) unblock(puk, pin string) string {
-	sw := guess(&r.unblocks, unblockTries, puk == r.puk)
+func (c *referenceCode) unblock(puk, value string) string {
+	if c.puk == "" {
+		return "6a88"
+	}
+	sw := guess(&c.unblocks, unblockTries, puk == c.puk)
 	if sw == "9000" {
-		r.pin, r.tries, r.enabled, r.ok = pin, pinTries, true, true
-	}
-	return sw
-}
-
-func (r *reference) verifyADM(code string) string {
-	sw := guess(&r.adms, admTries, code == r.adm)
-	if sw != "6983" {
-		r.okADM = sw == "9000"
+		c.value, c.tries, c.mode, c.ok = value, codeTries, pinOn, true
 	}
 	return sw
 }
@@ -132,19 +150,16 @@ func TestModel(t *testing.T) {
 			switch rapid.IntRange(0, 14).Draw(rt, "event") {
 			case 0:
 				mustReset(t, c)
-				r.ok, r.okADM = false, false
+				r.reset()
 				continue
 			case 1:
 				closeCard(t, c)
 				c = openCard(t, path, nil)
-				r.ok, r.okADM = false, false
+				r.reset()
 				continue
 			}
-			command, want := r.draw(rt)
-			if selection, rest, ok := strings.Cut(command, "\n"); ok {
-				run(t, c, selection+" = 9000")
-				command = rest
-			}
+			before, command, want := r.draw(rt)
+			run(t, c, before...)
 			if got := send(t, c, command); got != want {
 				rt.Fatalf("%s: got %s, want %s", command, got, want)
 			}
@@ -158,9 +173,14 @@ func newReference(t *testing.T, c *Card) *reference {
 	}
 	mf, adf := c.mf, c.adf
 	t.Helper()
-	return &reference{
-		pin: "31323334ffffffff", puk: "3132333435363738", adm: fmt.Sprintf("%x", "adm-code"),
-		tries: pinTries, unblocks: unblockTries, adms: admTries, enabled: true,
+	code := func(ref byte) *referenceCode {
+		p := c.pinOf(ref, adf)
+		return &referenceCode{
+			value: fmt.Sprintf("%x", p.value.Reveal()), puk: fmt.Sprintf("%x", p.unblock.Reveal()), tries: codeTries, unblocks: unblockTries, mode: pinOn,
+		}
+	}
+	r := &reference{
+		codes: map[byte]*referenceCode{},
 		files: map[string]*referenceFile{
 			"7F206F07": file(adf.file(0x6F07), "pin", "adm"),
 			"7F206F7E": file(adf.file(0x6F7E), "pin", "pin"),
@@ -168,52 +188,131 @@ func newReference(t *testing.T, c *Card) *reference {
 			"2FE2":     file(mf.file(uicc.FIDEFICCID), "", "never"),
 		},
 	}
+	for _, ref := range []byte{uicc.RefPIN1, uicc.RefUniversalPIN, uicc.RefPIN2, uicc.RefADM1, uicc.RefADM1 + 1} {
+		r.codes[ref] = code(ref)
+	}
+	return r
 }
 
-// draw makes a command and the answer that the reference gives.
-func (r *reference) draw(t *rapid.T) (command, want string) {
-	pins := []string{"31323334ffffffff", "35363738ffffffff", "3132333435363738"}
-	code := rapid.SampledFrom(pins).Draw(t, "code")
-	fresh := rapid.SampledFrom(pins).Draw(t, "new code")
-	switch rapid.IntRange(0, 8).Draw(t, "command") {
-	case 0:
-		return "00200001 08" + code, r.withPIN(code, r.enabled, func() {})
-	case 1:
-		return "00240001 10" + code + fresh, r.withPIN(code, r.enabled, func() { r.pin = fresh })
-	case 2:
-		return "00260001 08" + code, r.withPIN(code, r.enabled, func() { r.enabled = false })
-	case 3:
-		return "00280001 08" + code, r.withPIN(code, !r.enabled, func() { r.enabled = true })
-	case 4:
-		return "002C0001 10" + code + fresh, r.unblock(code, fresh)
-	case 5:
-		code := rapid.SampledFrom([]string{r.adm, "0000000000000000"}).Draw(t, "adm")
-		return "0020000A 08" + code, r.verifyADM(code)
-	case 6:
-		q := rapid.SampledFrom([]struct {
-			command string
-			left    int
-		}{{"00200001", r.tries}, {"002C0001", r.unblocks}, {"0020000A", r.adms}}).Draw(t, "query")
-		switch {
-		case q.command == "00200001" && !r.enabled:
-			return q.command, "9000"
-		case q.left == 0:
-			return q.command, "6983"
-		}
-		return q.command, fmt.Sprintf("63c%x", q.left)
+// draw makes a command and the answer that the reference gives, with what has to be
+// sent before.
+func (r *reference) draw(t *rapid.T) (before []string, command, want string) {
+	ref := rapid.SampledFrom(slices.Sorted(maps.Keys(r.codes))).Draw(t, "reference")
+	way := rapid.SampledFrom([]string{"00", "01", "A0"}).Draw(t, "class")
+	if way == "01" && !r.channel {
+		before, r.channel = append(before, "0070000001 = 01 9000"), true
 	}
-	return r.drawAccess(t)
+	if rapid.IntRange(0, 8).Draw(t, "command") > 5 {
+		at, command, want := r.drawAccess(t, way)
+		return append(before, at...), command, want
+	}
+	if way == "A0" {
+		ref = rapid.SampledFrom([]byte{uicc.RefPIN1, uicc.RefPIN2}).Draw(t, "CHV")
+	} else if ref&uicc.LocalRef != 0 {
+		before = append(before, way+"A4040C 07 A0000000871002 = 9000")
+	}
+	command, want = r.drawCode(t, way, ref)
+	return before, command, want
+}
+
+// drawCode makes a command about a code; CHV2 of class A0 is PIN2, and UNBLOCK CHV calls
+// CHV1 0.
+func (r *reference) drawCode(t *rapid.T, way string, ref byte) (command, want string) {
+	c := r.codes[ref]
+	values := []string{"31323334ffffffff", "35363738ffffffff", "3132333435363738"}
+	value := rapid.SampledFrom(append(values, c.value, c.value, cmp.Or(c.puk, c.value))).Draw(t, "code")
+	fresh := rapid.SampledFrom(values).Draw(t, "new code")
+	p2 := fmt.Sprintf("%02x", ref)
+	if way == "A0" {
+		p2 = fmt.Sprintf("%02x", ref&0x0F+ref>>7)
+	}
+	switch rapid.IntRange(0, 6).Draw(t, "about a code") {
+	case 0:
+		command, want = "2000"+p2+"08"+value, c.present(value, c.mode == pinOn, func() {})
+	case 1:
+		command, want = "2400"+p2+"10"+value+fresh, c.present(value, c.mode == pinOn, func() { c.value = fresh })
+	case 2:
+		command, want = "2600"+p2+"08"+value, r.turn(ref, value, pinOff)
+	case 3:
+		command, want = "2800"+p2+"08"+value, r.turn(ref, value, pinOn)
+	case 4:
+		if way == "A0" {
+			return "A02C00" + map[byte]string{uicc.RefPIN1: "00", uicc.RefPIN2: "02"}[ref] + "10" + value + fresh, inGSM(c.unblock(value, fresh))
+		}
+		command, want = "2C00"+p2+"10"+value+fresh, c.unblock(value, fresh)
+	case 5:
+		if way == "A0" {
+			return "A02000" + p2, "6700"
+		}
+		command, want = "2000"+p2, told(c.tries)
+		if c.mode != pinOn {
+			want = "9000"
+		}
+	case 6:
+		if way == "A0" {
+			return "A02000" + p2 + "00", "6700"
+		}
+		command, want = "2691"+p2+"08"+value, r.turn(ref, value, pinReplaced)
+	}
+	if way == "A0" {
+		want = inGSM(want)
+	}
+	return way + command, want
+}
+
+func told(left int) string {
+	if left == 0 {
+		return "6983"
+	}
+	return fmt.Sprintf("63c%x", left)
+}
+
+// turn is DISABLE PIN, with the universal PIN as replacement or without, and ENABLE PIN.
+func (r *reference) turn(ref byte, value string, to pinMode) string {
+	c := r.codes[ref]
+	if ref != uicc.RefPIN1 && (ref != uicc.RefUniversalPIN || to == pinReplaced) {
+		return "6a88"
+	}
+	return c.present(value, (c.mode == pinOn) != (to == pinOn), func() { c.mode = to })
+}
+
+// inGSM is a status word of class A0 (TS 51.011, 9.4).
+func inGSM(sw string) string {
+	switch {
+	case sw == "63c0", sw == "6983":
+		return "9840"
+	case strings.HasPrefix(sw, "63c"), sw == "6982":
+		return "9804"
+	case sw == "6984":
+		return "9808"
+	case sw == "6a88":
+		return "9404"
+	case len(sw) == 4 && strings.HasPrefix(sw, "6c"):
+		return "67" + sw[2:]
+	}
+	return sw
 }
 
 // drawAccess selects a file and makes a command that reads or updates it.
-func (r *reference) drawAccess(t *rapid.T) (command, want string) {
+func (r *reference) drawAccess(t *rapid.T, way string) (before []string, command, want string) {
 	path := rapid.SampledFrom(slices.Sorted(maps.Keys(r.files))).Draw(t, "file")
 	offset := rapid.IntRange(0, 12).Draw(t, "offset")
 	data := rapid.SliceOfN(rapid.Byte(), 1, 12).Draw(t, "data")
 	f := r.files[path]
-	selection := fmt.Sprintf("00A4080C %02x %s\n", len(path)/2, path)
-	if rapid.Bool().Draw(t, "read") {
-		return selection + fmt.Sprintf("00B0%04x%02x", offset, len(data)), r.read(f, offset, len(data))
+	before = []string{fmt.Sprintf("%sA4080C %02x %s = 9000", way, len(path)/2, path)}
+	if way == "A0" {
+		before = []string{"A0A40000 02 3F00 = 9F.."}
+		for step := range slices.Chunk([]byte(path), 4) {
+			before = append(before, "A0A40000 02 "+string(step)+" = 9F..")
+		}
 	}
-	return selection + fmt.Sprintf("00D6%04x%02x%x", offset, len(data), data), r.update(f, offset, hex.EncodeToString(data))
+	if rapid.Bool().Draw(t, "read") {
+		command, want = fmt.Sprintf("%sB0%04x%02x", way, offset, len(data)), r.read(f, offset, len(data))
+	} else {
+		command, want = fmt.Sprintf("%sD6%04x%02x%x", way, offset, len(data), data), r.update(f, offset, hex.EncodeToString(data))
+	}
+	if way == "A0" {
+		want = inGSM(want)
+	}
+	return before, command, want
 }
