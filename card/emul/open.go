@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"mcim/apdu/secret"
 	"mcim/apdu/uicc"
@@ -80,6 +82,11 @@ func (im *image) create(p *Profile) (*Card, error) {
 	if err != nil {
 		return nil, err
 	}
+	return im.keep(c)
+}
+
+// keep makes the first image of the card, and then keeps it.
+func (im *image) keep(c *Card) (*Card, error) {
 	im.snapshot, c.storage = c.snapshot, im
 	if err := im.compact(); err != nil {
 		return nil, fmt.Errorf("create the card image: %w", err)
@@ -260,4 +267,40 @@ func (c *Card) restoreCounters(ch change) error {
 		return errors.New("counters of the wrong length")
 	}
 	return nil
+}
+
+// OpenFork makes the new image path as a copy of the image from, with a key file of its
+// own, and opens it. From there on the two know nothing of each other. Both are the same
+// card, with its ICCID and its keys: only one of them should meet a network. An image that
+// exists is never replaced, that is fs.ErrExist; the other errors are those of Open, which
+// the image from gives back when OpenFork returns.
+func OpenFork(path, from string) (*Card, error) {
+	exists := fmt.Errorf("fork the card image: %s: %w; name a new file, or leave the fork out to use that one", path, fs.ErrExist)
+	if _, err := os.Lstat(path); err == nil {
+		return nil, exists
+	}
+	if _, err := os.Stat(from); err != nil {
+		return nil, fmt.Errorf("fork the card image: %w", err)
+	}
+	first, err := Open(from, nil)
+	if err != nil {
+		return nil, err
+	}
+	s := first.Snapshot()
+	if err := first.Close(); err != nil {
+		return nil, err
+	}
+	im, _, err := openImage(path, true)
+	if err != nil {
+		return nil, fmt.Errorf("fork the card image: %w", err)
+	}
+	c, err := s.Fork(), exists
+	if im.file == nil { // else another process has just made it
+		c, err = im.keep(c)
+	}
+	if err != nil {
+		_ = im.close()
+		return nil, err
+	}
+	return c, nil
 }
