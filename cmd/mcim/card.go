@@ -79,6 +79,8 @@ func imageError(err error) error {
 		return usage(err)
 	case errors.Is(err, emul.ErrImageDamaged):
 		return usage(fmt.Errorf("%w; put a copy of it back, or remove it to start anew from a profile", err))
+	case errors.Is(err, fs.ErrExist):
+		return usage(err)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ENOTDIR):
 		return usage(fmt.Errorf("%w; check the path and who may use it", err))
 	default:

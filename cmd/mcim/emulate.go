@@ -21,6 +21,7 @@ import (
 type emulateCmd struct {
 	Profile  string   `help:"Profile of the card: TOML with model, iccid, imsi, pin1, puk1, k, opc, amf, sqn, adm1." placeholder:"FILE"`
 	Image    string   `help:"File that keeps the card's state; an existing one wins over the profile. Without it the state ends with the command." placeholder:"FILE"`
+	Fork     string   `help:"Make the new --image a copy of this one, as it is now: the same card, ICCID and keys. Nothing is replaced." placeholder:"FILE"`
 	Count    int      `help:"Play so many cards, up to 16, each in a reader of its own: ICCID and IMSI are counted up, the keys are new." default:"1" placeholder:"N"`
 	Profiles string   `help:"Folder for the profile of each card, with its keys: card-01.toml and so on. Those that are there are used." placeholder:"DIR"`
 	Card     string   `help:"Play this card in the place of one of a profile: replay:FILE, emul:usim, emul:IMAGE, pcsc:INDEX or pcsc:NAME." placeholder:"URI"`
@@ -48,6 +49,7 @@ Models: ` + strings.Join(emul.Models(), ", ") + `.
 Examples:
   mcim emulate --private --profile card.toml --image card.img
   mcim emulate --private --image card.img
+  mcim emulate --private --image copy.img --fork card.img
   mcim emulate --private --count 16 --profile card.toml --profiles cards --image cards/card.img
   mcim emulate --vpcd localhost:35963 --profile card.toml
   mcim emulate --private --card replay:session.jsonl
@@ -86,6 +88,11 @@ With emul:./mine.toml as its --card, mcim card dump shows what a card of it look
 With the line that --private prints, any PC/SC program reaches the card, from another terminal:
 PCSCLITE_CSOCK_NAME=/tmp/mcim-run-pcscd-1/pcscd.comm mcim card info
 
+--fork copies a card image that nobody has open, with a key file of its own, and plays the copy; the
+next time leave --fork out. From there on the two change apart. To go back to what a card was, make
+a copy, go on with the card, and later fork the copy under a new name. Both are one card with one
+ICCID, and each counts its own sequence numbers: let only one of them meet a network.
+
 With --count the first card is that of the profile, and the others are made after it, with the same
 PINs and with K, OPc and ADM1 of their own; only --profiles keeps those for you. The readers stand
 in the order of the cards, and --image card.img stands for card-01.img, card-02.img and so on. One
@@ -111,6 +118,10 @@ func (c *emulateCmd) Validate() error {
 		return fmt.Errorf("--count %d needs --private: --vpcd names one reader, start mcim emulate once for each", c.Count)
 	case c.Card != "" && (c.Count > 1 || c.Profile+c.Image+c.Profiles != ""):
 		return errors.New("--card is a card that is made already: leave --profile, --image, --profiles and --count out")
+	case c.Fork != "" && c.Image == "":
+		return errors.New("--fork is copied to a new image: give --image FILE too")
+	case c.Fork != "" && (c.Count > 1 || c.Profile != ""):
+		return errors.New("--fork copies the one card of an image: leave --profile and --count out")
 	case len(c.Allow) > 0 && c.Card == "":
 		return errors.New("--allow is for a card in a reader: --card pcsc:INDEX or pcsc:NAME")
 	case c.Profiles != "" && c.Profile == "":

@@ -66,10 +66,13 @@ func (c *emulateCmd) shared(con console, ctx context.Context) ([]playingCard, er
 	return []playingCard{{Card: c.Card, card: given}}, err
 }
 
-// card opens an image, or makes the card of a profile.
+// card opens an image or forks it, or makes the card of a profile.
 func (c *emulateCmd) card(image string, profile *emul.Profile) (*emul.Card, error) {
 	if image == "" {
 		return emul.New(*profile)
+	}
+	if c.Fork != "" {
+		return emul.OpenFork(image, c.Fork)
 	}
 	if !there(image) && profile == nil {
 		return nil, usage(fmt.Errorf("no card image %s yet, and no --profile FILE to make it of", image))

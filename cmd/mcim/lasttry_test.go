@@ -166,7 +166,7 @@ func (w *worn) given(image, spend string) map[string][]string {
 		"<file>": {w.trace}, "--record": {filepath.Join(w.dir, fmt.Sprintf("record%d", w.next))},
 		"--allow-host": {"127.0.0.1:7"}, "--envelope": {"d30782020181900101"}, "--for": {"0s"},
 		"--lab": {missing}, "--tpm": {""}, "--kind": {}, "--procedure": {},
-		"--image": {"", image}, "--profile": {"", w.profile}, "--vpcd": {"localhost:1"}, "--count": {""}, "--profiles": {},
+		"--image": {"", image}, "--fork": {"", image}, "--profile": {"", w.profile}, "--vpcd": {"localhost:1"}, "--count": {""}, "--profiles": {},
 		"<dump>": {""}, "--rule": {}, "--tpm-key": {}, "--opc-file": {}, "--ek-roots": {},
 		"--context": {""}, "--naf": {""}, "--suci-key": {""},
 	}
