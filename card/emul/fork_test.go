@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"mcim/card/model"
 )
 
 // dumpOf is every object of the card, in hexadecimal digits.
@@ -224,4 +226,62 @@ func keyedCopy(t *testing.T, path string) string {
 	mustWrite(t, to, mustRead(t, path))
 	mustWrite(t, to+keySuffix, mustRead(t, path+keySuffix))
 	return to
+}
+
+// TestYesterday: images as versions before wrote them load, and are the card that they
+// were. Each of these had less: the text of the card, the records of EF.ARR, the objects.
+func TestYesterday(t *testing.T) {
+	t.Parallel()
+	p := testProfile(t)
+	today, err := model.CardByName("usim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(today.Texts[0])
+	before, rest, _ := strings.Cut(text, "channels = ")
+	_, files, found := strings.Cut(rest, "\nfiles = [")
+	if !found {
+		t.Fatal("the text of the card is not as it was")
+	}
+	for name, tt := range map[string]struct {
+		text    string
+		codes   int
+		records int // of EF.ARR
+	}{
+		"before PIN2, administrative codes, toolkit and memory limit": {before + "\nfiles = [" + files, 2, 7},
+		"before files could be created":                               {text, 5, 9},
+		"before the secure channel":                                   {text, 5, 0},
+	} {
+		l, err := model.RestoreCard([][]byte{[]byte(tt.text)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, path := p, filepath.Join(t.TempDir(), "card")
+		p.Model, p.Card = "./mine.toml", l
+		if tt.codes == 2 {
+			p.Codes = Codes{}
+		}
+		c := openCard(t, path, &p)
+		run(t, c, selectUSIM, wrongPIN1+"63C2", verifyADM(p), "00D68700 02 0819 = 9000")
+		im := c.storage.(*image)
+		im.snapshot = func() []change {
+			all := c.snapshot()
+			for i, ch := range all {
+				if arr := ch.object&0xFFFF == 0x6F06 || ch.object == 0x3F002F06; arr && tt.records != 0 {
+					all[i].data = ch.data[:tt.records*arrRecordLen]
+				}
+			}
+			return all
+		}
+		if err := im.compact(); err != nil {
+			t.Fatal(err)
+		}
+		closeCard(t, c)
+		c = openCard(t, path, nil)
+		if len(c.pins) != tt.codes {
+			t.Errorf("%s: %d codes", name, len(c.pins))
+		}
+		run(t, c, selectUSIM, "00200001 = 63C2", verifyPIN1, "00B08700 02 = 08199000", "00D68700 01 08 = 6982", verifyADM(p),
+			"00D68700 01 08 = 9000", apduOf("00E00000", "62", "82024121 83026F70 8A0105 80020004 "+nest("AB", "800101 9000"))+" = 9000")
+	}
 }
