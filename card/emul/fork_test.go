@@ -248,9 +248,9 @@ func TestYesterday(t *testing.T) {
 		codes   int
 		records int // of EF.ARR
 	}{
-		"before PIN2, administrative codes, toolkit and memory limit": {before + "\nfiles = [" + files, 2, 7},
-		"before files could be created":                               {text, 5, 9},
-		"before the secure channel":                                   {text, 5, 0},
+		"before PIN2, ADM2, SUSPEND and toolkit": {before + "\nfiles = [" + files, 2, 7},
+		"before files could be created":          {text, 5, 9},
+		"before the secure channel":              {text, 5, 0},
 	} {
 		l, err := model.RestoreCard([][]byte{[]byte(tt.text)})
 		if err != nil {
