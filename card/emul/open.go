@@ -275,7 +275,7 @@ func (c *Card) restoreCounters(ch change) error {
 // exists is never replaced, that is fs.ErrExist; the other errors are those of Open, which
 // the image from gives back when OpenFork returns.
 func OpenFork(path, from string) (*Card, error) {
-	exists := fmt.Errorf("fork the card image: %s: %w; name a new file, or leave the fork out to use that one", path, fs.ErrExist)
+	exists := fmt.Errorf("fork the card image: %s: %w; name a new file", path, fs.ErrExist)
 	if _, err := os.Lstat(path); err == nil {
 		return nil, exists
 	}

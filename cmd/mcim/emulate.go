@@ -118,14 +118,21 @@ func (c *emulateCmd) Validate() error {
 		return fmt.Errorf("--count %d needs --private: --vpcd names one reader, start mcim emulate once for each", c.Count)
 	case c.Card != "" && (c.Count > 1 || c.Profile+c.Image+c.Profiles != ""):
 		return errors.New("--card is a card that is made already: leave --profile, --image, --profiles and --count out")
-	case c.Fork != "" && c.Image == "":
-		return errors.New("--fork is copied to a new image: give --image FILE too")
-	case c.Fork != "" && (c.Count > 1 || c.Profile != ""):
-		return errors.New("--fork copies the one card of an image: leave --profile and --count out")
 	case len(c.Allow) > 0 && c.Card == "":
 		return errors.New("--allow is for a card in a reader: --card pcsc:INDEX or pcsc:NAME")
 	case c.Profiles != "" && c.Profile == "":
 		return errors.New("--profiles keeps what is made after a profile: give --profile FILE too")
+	}
+	return c.validateWhere()
+}
+
+// validateWhere checks what is copied to which image, and the address of the virtual reader.
+func (c *emulateCmd) validateWhere() error {
+	switch {
+	case c.Fork != "" && c.Image == "":
+		return errors.New("--fork is copied to a new image: give --image FILE too")
+	case c.Fork != "" && (c.Count > 1 || c.Profile != ""):
+		return errors.New("--fork copies the one card of an image: leave --profile and --count out")
 	case c.VPCD == "":
 		return nil
 	}
