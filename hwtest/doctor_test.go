@@ -14,6 +14,7 @@ import (
 	"mcim/card"
 	"mcim/card/device"
 	"mcim/card/pcsc"
+	"mcim/card/proc/proctest"
 	"mcim/tpm"
 )
 
@@ -44,13 +45,9 @@ func TestDoctorPrograms(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	broken := filepath.Join(dir, "pcscd")
-	if err := os.WriteFile(broken, []byte("#!/bin/sh\necho cannot load a library >&2\nexit 127\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	proctest.WriteProgram(t, broken, []byte("#!/bin/sh\necho cannot load a library >&2\nexit 127\n"))
 	quiet := filepath.Join(dir, "quiet")
-	if err := os.WriteFile(quiet, []byte("#!/bin/sh\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	proctest.WriteProgram(t, quiet, []byte("#!/bin/sh\n"))
 	none := filepath.Join(dir, "none")
 	programs := func(d *doctor) { d.programPCSCD(t.Context()) }
 	for _, tt := range []struct {

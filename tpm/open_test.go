@@ -19,6 +19,7 @@ import (
 
 	"mcim/apdu/secret"
 	"mcim/card/proc"
+	"mcim/card/proc/proctest"
 	"mcim/tpm"
 	"mcim/tpm/ident"
 	"mcim/tpm/tpmtest"
@@ -110,9 +111,7 @@ func TestSetupFails(t *testing.T) {
 		"exit 1": "it says nothing",
 		"echo Starting; echo; echo Ending.; exit 1": "makes no TPM: Ending; mcim",
 	} {
-		if err := os.WriteFile(silent, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		proctest.WriteProgram(t, silent, []byte("#!/bin/sh\n"+script+"\n"))
 		if _, err := tpm.Open(context.Background(), "swtpm:"+dir, tpm.Options{}); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", script, err)
 		}

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"mcim/card/proc/proctest"
 )
 
 const parentEnv = "MCIM_PROC_TEST_PARENT"
@@ -229,9 +231,7 @@ func TestRefusals(t *testing.T) {
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	text := filepath.Join(dir, "text")
-	if err := os.WriteFile(text, []byte("no program"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	proctest.WriteProgram(t, text, []byte("no program"))
 	for name, c := range map[string]struct {
 		ctx  context.Context
 		spec Spec

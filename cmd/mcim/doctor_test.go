@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mcim/card/proc"
+	"mcim/card/proc/proctest"
 	"mcim/card/vpcd"
 	"mcim/hwtest"
 )
@@ -33,9 +34,7 @@ func asNobody(t *testing.T, env []string, args ...string) (code int, stdout []by
 		t.Fatal(err)
 	}
 	path := filepath.Join(openDir(t), "mcim")
-	if err := os.WriteFile(path, program, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	proctest.WriteProgram(t, path, program)
 	cmd := exec.Command(path, args...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Dir = "/"
