@@ -1,4 +1,3 @@
-// Package proctest is for tests that start programs of their own making.
 package proctest
 
 import (
