@@ -59,8 +59,8 @@ func (g *Guard) UpdateRecord(ctx context.Context, f File, record int, data []byt
 // UpdateKey writes the model's key file. It is never read back: that the key
 // arrived is to be proved by an AKA with it.
 func (g *Guard) UpdateKey(ctx context.Context, k model.Key) error {
-	if g.model == nil {
-		return g.authorize(ctx, "to write the key file")
+	if err := g.hasKeyFiles(ctx, "to write the key file"); err != nil {
+		return err
 	}
 	data, err := g.model.EncodeKey(k)
 	if err != nil {
@@ -71,14 +71,26 @@ func (g *Guard) UpdateKey(ctx context.Context, k model.Key) error {
 
 // UpdateSQN writes the model's SQN file, like UpdateBinary.
 func (g *Guard) UpdateSQN(ctx context.Context, q model.SQN) error {
-	if g.model == nil {
-		return g.authorize(ctx, "to write the SQN file")
+	if err := g.hasKeyFiles(ctx, "to write the SQN file"); err != nil {
+		return err
 	}
 	data, err := g.model.EncodeSQN(q)
 	if err != nil {
 		return err
 	}
 	return g.update(ctx, write{file: InApp(g.model.AID, g.model.SQNFile.FID), data: data, whole: true})
+}
+
+// hasKeyFiles refuses cards whose model has no files for keys.
+func (g *Guard) hasKeyFiles(ctx context.Context, what string) error {
+	switch {
+	case g.model == nil:
+		return g.authorize(ctx, what)
+	case g.model.SIM():
+		return &RefusalError{what, "model " + g.model.Name + " does not say where a SIM has its keys",
+			"use the tool of the card's maker", model.ErrNoKeyFile}
+	}
+	return nil
 }
 
 // update is the way of every write: who, where, how much, then the write and

@@ -102,8 +102,8 @@ func (g *Guard) tries(ctx context.Context, what string, ref byte) (int, error) {
 	}
 }
 
-// askKind finds out how the card tells its counters, by SELECT alone. A model is
-// a UICC; any other card has to show a PIN status in its FCP, or to answer in
+// askKind finds out how the card tells its counters, by SELECT alone. A card of
+// a model with applications is a UICC; any other card has to show a PIN status in its FCP, or to answer in
 // class A0. The application that was current is current again afterwards.
 func (g *Guard) askKind(ctx context.Context) error {
 	if g.kind != kindUnasked {
@@ -113,7 +113,7 @@ func (g *Guard) askKind(ctx context.Context) error {
 		g.kind = kindGSM
 		return nil
 	}
-	if g.model != nil {
+	if g.model != nil && !g.model.SIM() {
 		g.kind = kindUICC
 		return nil
 	}

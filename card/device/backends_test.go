@@ -214,7 +214,8 @@ func TestThreeBackends(t *testing.T) {
 // TestThreeBackendsSIM is TestThreeBackends for a card that knows class A0 only.
 func TestThreeBackendsSIM(t *testing.T) {
 	b := newBackends(t)
-	b.profile.Model = "2g"
+	b.profile.Model, b.profile.Universal, b.profile.UniversalPUK = "2g", secret.Bytes{}, secret.Bytes{}
+	b.profile.ADMs, b.profile.ChannelKey, b.profile.ChannelLimit = [9]secret.Bytes{}, secret.Bytes{}, 0 // a SIM has none of them
 	b.facts.SIM = b.facts.Auth.GSM
 	direct := b.run(t, "in process", b.recorded(b.card(t)))
 	through := b.run(t, "behind pcscd", behindPCSCD(t, b.card(t)))

@@ -118,7 +118,7 @@ func applicationDir(aid []byte) ef.Dir {
 // keyFiles are the files of a card model in the application with that AID, which
 // hold keys and sequence numbers.
 func keyFiles(m *model.Model, aid []byte, dir ef.Dir) []candidate {
-	if m == nil || !bytes.HasPrefix(aid, m.AID) {
+	if m == nil || m.SIM() || !bytes.HasPrefix(aid, m.AID) {
 		return nil
 	}
 	var list []candidate

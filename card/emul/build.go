@@ -155,8 +155,10 @@ func (b *builder) directories() {
 		}
 		b.addARR(adf, usim.EFARR, sfi)
 	}
-	c.adf = c.apps[0]
-	b.directory(ef.DirGSM)
+	gsm := b.directory(ef.DirGSM)
+	if c.adf = gsm; len(c.apps) > 0 {
+		c.adf = c.apps[0]
+	}
 	b.directory(ef.DirTelecom)
 }
 
@@ -267,7 +269,9 @@ func (b *builder) content(p Profile) (places []int) {
 		d := b.directory(l.Dir)
 		d.files = append(d.files, made[l.Same])
 	}
-	b.card.ust = b.card.adf.file(usim.EFUST)
+	if len(b.card.apps) > 0 { // EF.SST of a SIM has the same identifier
+		b.card.ust = b.card.adf.file(usim.EFUST)
+	}
 	return places
 }
 
@@ -286,7 +290,8 @@ func (b *builder) record(read, update model.Who) int {
 
 // keyFiles makes the files of the card model: keys that nobody reads, sequence
 // numbers that ADM1 may read to see how far a change has come. The ISIM has no
-// own: both applications are of one subscription.
+// own: both applications are of one subscription. A SIM keeps its keys where no
+// command reaches them.
 func (b *builder) keyFiles(p Profile) {
 	c := b.card
 	rules := b.rules[c.adf]
@@ -299,6 +304,10 @@ func (b *builder) keyFiles(p Profile) {
 	c.sqnFile = &file{
 		id: fileObject(c.adf.fid, c.model.SQNFile.FID), fid: c.model.SQNFile.FID,
 		data: b.must(sqn, errSQN), access: access{rules: rules, record: b.record(model.ADM1, model.ADM1)},
+	}
+	if c.layout.SIM() {
+		c.files = append(c.files, c.keyFile, c.sqnFile)
+		return
 	}
 	b.add(c.adf, c.keyFile)
 	b.add(c.adf, c.sqnFile)
@@ -313,7 +322,7 @@ func (b *builder) keys(p Profile) {
 		one.value, one.unblock = b.codes(p, m)
 		if m.Dir != "" {
 			one.app = b.dirs[m.Dir]
-			one.object |= object(slices.Index(c.apps, one.app)) << appShift
+			one.object |= object(max(0, slices.Index(c.apps, one.app))) << appShift
 		}
 		c.pins[i] = one
 	}

@@ -14,7 +14,6 @@ import (
 	"mcim/apdu/usim"
 	"mcim/card"
 	"mcim/card/aka"
-	"mcim/card/model"
 )
 
 // Instructions that package uicc has no command for.
@@ -101,9 +100,6 @@ func (c *Card) Reset(ctx context.Context) ([]byte, error) {
 		c.suspended.off = true
 	}
 	c.powerUp()
-	if c.quirk(model.OnlyClassA0) {
-		return bytes.Clone(atrSIM), nil
-	}
 	return bytes.Clone(c.model.ATRs[0].Value), nil
 }
 
@@ -177,7 +173,7 @@ func (c *Card) answer(command []byte) apdu.StatusWord {
 	if cmd.CLA == classGSM {
 		return c.answerGSM(cmd, err == nil)
 	}
-	if c.quirk(model.OnlyClassA0) {
+	if c.layout.SIM() {
 		return apdu.SWClassNotSupported
 	}
 	ch, sw := c.channelOf(cmd.CLA)

@@ -29,6 +29,8 @@ func (p *Profile) checkChannel(l *model.Card) error {
 		return &ProfileError{Field: "channel_key", Reason: "missing: the card asks for a secure channel"}
 	case p.ChannelKey.Len() == 0 && p.ChannelLimit != 0:
 		return &ProfileError{Field: "channel_limit", Reason: "there is no channel_key that it could be for"}
+	case p.ChannelKey.Len() != 0 && l.SIM():
+		return &ProfileError{Field: "channel_key", Reason: "the card " + l.Name + " knows no secure channel"}
 	case p.ChannelLimit < 0 || p.ChannelLimit > defaultChannelLimit:
 		return &ProfileError{Field: "channel_limit", Reason: fmt.Sprintf("want 1 to %d, or leave it out", defaultChannelLimit)}
 	case p.ChannelKey.Len() == 0:

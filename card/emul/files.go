@@ -102,7 +102,10 @@ func (c *Card) allowedCommand(a access, ins byte, verified func(ref byte) bool) 
 
 // codesFor is the application whose codes open the files under these rules.
 func (c *Card) codesFor(a access) *dir {
-	if a.rules.app < 0 {
+	switch {
+	case len(c.apps) == 0:
+		return c.adf // of a SIM
+	case a.rules.app < 0:
 		return nil
 	}
 	return c.apps[a.rules.app]

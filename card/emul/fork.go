@@ -16,7 +16,7 @@ import (
 type state struct {
 	layout  *model.Card
 	model   *model.Model // family of the layout
-	mf, adf *dir         // adf is the USIM
+	mf, adf *dir         // adf is the USIM, or DF.GSM of a SIM
 	apps    []*dir       // the applications, as in EF.DIR
 	rules   []*ruleFile
 	ruled   map[*ruleFile][][]uicc.AccessRule // records of those whose EF.ARR has changed

@@ -7,8 +7,6 @@ import (
 	"mcim/apdu"
 	"mcim/apdu/cat"
 	"mcim/apdu/uicc"
-	"mcim/apdu/usim"
-	"mcim/card/model"
 )
 
 // classGSM is the class byte of TS 51.011, 9.2.
@@ -170,21 +168,9 @@ func (c *Card) selectGSM(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 	if sw != apdu.SWOK {
 		return sw
 	}
-	if c.quirk(model.OnlyClassA0) && ofUICC(&next) {
-		return apdu.SWFileNotFound
-	}
 	*ch = next
 	return c.reply4(cmd, c.gsmResponse(ch).Bytes())
 }
-
-// ofUICC tells what a SIM does not have: applications, and the files that tell of them
-// and of access rules.
-func ofUICC(ch *channel) bool {
-	return ch.dir.aid != nil || ch.file != nil && (ch.file.fid == uicc.FIDEFDIR || ch.file.fid == uicc.FIDEFARR || ch.file.fid == usim.EFARR)
-}
-
-// atrSIM is the ATR of a SIM: direct convention, T=0, 5 V, no historical bytes.
-var atrSIM = []byte{0x3B, 0x00}
 
 // statusGSM is STATUS of class A0: as much of the answer to SELECT of the
 // current DF as Le asks for.

@@ -386,7 +386,7 @@ func (p *Profile) check() error {
 	if _, err := usim.IMSI(p.IMSI).Encode(); err != nil {
 		return bad("imsi", "want 6 to 15 digits")
 	}
-	if err := p.checkKeys(); err != nil {
+	if err := p.checkKeys(l); err != nil {
 		return err
 	}
 	if err := p.checkCodes(l); err != nil {
@@ -411,12 +411,14 @@ func (p *Profile) check() error {
 }
 
 // checkKeys looks at the algorithm and the lengths of the keys.
-func (p *Profile) checkKeys() error {
+func (p *Profile) checkKeys(l *model.Card) error {
 	bad := func(field, reason string) error { return &ProfileError{Field: field, Reason: reason} }
 	opc, topc := 0, 0
 	switch a := cmp.Or(p.Algorithm, model.Milenage); {
 	case !slices.Contains(model.Algorithms(), a):
 		return bad("algorithm", fmt.Sprintf("not known, want one of %q", model.Algorithms()))
+	case !l.Family.Has(a):
+		return bad("algorithm", fmt.Sprintf("the card %s has no %s", l.Name, a))
 	case a == model.TUAK:
 		topc = 32
 	case a.HasOPc():

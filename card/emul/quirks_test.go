@@ -29,8 +29,6 @@ func TestQuirks(t *testing.T) {
 	t.Parallel()
 	run(t, quirky(t, model.RefusesLe), "00A4000C 02 2FE2 = 9000", "00B00000 0B = 6700", "00B00000 0A = ~9000", "00A4000C 02 2F00 = 9000", "00B20104 01 = 6700")
 	run(t, quirky(t, model.Swallows61), "00A40004 02 2FE2 = 62~9000", "00C00000 01 = 6985", "A0A40000 02 3F00 = 00~9000")
-	run(t, quirky(t, model.OnlyClassA0), "00A40004 02 3F00 = 6E00", "A0A40000 02 3F00 = 9F16", "A0A40000 02 2FE2 = ~9F0F", "A0A40000 02 2F00 = 9404", "A0A40000 02 2F06 = 9404",
-		"A0A40000 02 7FD0 = 9404", "00B00000 0A = 6E00", "80F20000 00 = 6E00")
 	c := quirky(t, model.NoPINStatus)
 	for selecting, has := range map[string]func(uicc.FCP) bool{
 		"00A40004 02 3F00 00": func(f uicc.FCP) bool { return f.PINs != nil },
@@ -54,9 +52,6 @@ func TestQuirks(t *testing.T) {
 func TestDriverCopes(t *testing.T) {
 	t.Parallel()
 	for _, q := range model.Quirks() {
-		if q == model.OnlyClassA0 { // has no USIM, and cases of its own in the card suite
-			continue
-		}
 		for _, t0 := range []bool{false, true} {
 			c, ctx := quirky(t, q), t.Context()
 			s := card.NewSession(c, card.Options{T0: t0})

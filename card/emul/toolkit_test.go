@@ -227,7 +227,7 @@ func TestRefreshOnChange(t *testing.T) {
 	adm := func(c *Card) string { return "0020000a08" + hex.EncodeToString(c.pins[1].value.Reveal()) }
 	begin := func(profile string) *Card {
 		c := newOf(t, "usim")
-		c.layout = &model.Card{Toolkit: &model.Toolkit{RefreshOnChange: true}}
+		c.layout = &model.Card{Applications: c.layout.Applications, Toolkit: &model.Toolkit{RefreshOnChange: true}}
 		c.resetToolkit()
 		exchange(t, c, profile, "9000", adm(c), "9000", "00a4040c07a0000000871002", "9000", "00a4000c026f07", "9000")
 		return c

@@ -36,6 +36,19 @@ type Card struct {
 	Texts [][]byte
 }
 
+// SIM reports whether the card has no application, so that it answers class A0 alone
+// (TS 51.011).
+func (c *Card) SIM() bool { return len(c.Applications) == 0 }
+
+// Home is the directory of the subscription: that of the USIM, or DF.GSM of a SIM. Its
+// codes open the files outside of applications.
+func (c *Card) Home() ef.Dir {
+	if c.SIM() {
+		return ef.DirGSM
+	}
+	return ef.DirUSIM
+}
+
 // Quirk is a habit that cards in the field have and the specifications do not.
 type Quirk string
 
@@ -47,15 +60,12 @@ const (
 	NoSFI Quirk = "no-sfi"
 	// RefusesLe: a wrong Le is refused by 6700, without the right one.
 	RefusesLe Quirk = "wrong-le-6700"
-	// OnlyClassA0: a SIM. Every other class is refused by 6E00, there are no applications,
-	// EF.DIR and EF.ARR, and the ATR is not that of the family.
-	OnlyClassA0 Quirk = "only-class-a0"
 	// Swallows61: the reader fetches what 61xx and 9Fxx announce by itself.
 	Swallows61 Quirk = "61-swallowed"
 )
 
 // Quirks are all quirks that there are.
-func Quirks() []Quirk { return []Quirk{NoPINStatus, NoSFI, RefusesLe, OnlyClassA0, Swallows61} }
+func Quirks() []Quirk { return []Quirk{NoPINStatus, NoSFI, RefusesLe, Swallows61} }
 
 // SecureChannel says when a card asks for a secure channel with the terminal (TS 102 484).
 type SecureChannel string

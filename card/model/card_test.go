@@ -126,7 +126,7 @@ func TestParseCardRefuses(t *testing.T) {
 		{`extends = "usim"`, "extends = \"usim\"\nfamily = \"none\"", 4, "want one of"},
 		{`extends = "usim"`, "extends = \"usim\"\nrules = \"none\"", 4, "expanded"},
 		{`extends = "usim"`, "extends = \"usim\"\nquirks = [\"no\"]", 4, "no-pin-status"},
-		{`extends = "usim"`, "extends = \"usim\"\napplication = []", 0, "first application"},
+		{`extends = "usim"`, "extends = \"usim\"\napplication = []", 0, "suspend is for a card with applications"},
 		{`"ADF.USIM/EF.THRESHOLD"`, `"ADF.USIM/EF.NONE"`, 4, "there is no"},
 		{`"ADF.USIM/EF.THRESHOLD"`, `"ADF.USIM/EF.IMSI"`, 0, "there is no ADF.USIM/EF.IMSI"},
 		{`extends = "usim"`, "extends = \"usim\"\nchannels = 0", 4, "1 to 20"},
@@ -176,6 +176,59 @@ func TestParseCardRefuses(t *testing.T) {
 		}
 		if bad.Line != c.line || !strings.Contains(bad.Reason, c.reason) {
 			t.Errorf("%q: %v, want line %d and %q", c.new, err, c.line, c.reason)
+		}
+	}
+}
+
+// TestParseSIM: what is for a UICC is refused by its name, with the line.
+func TestParseSIM(t *testing.T) {
+	t.Parallel()
+	const good = "name = \"mine\"\ntitle = \"x\"\nextends = \"2g\"\n"
+	c, err := ParseCard("mine.toml", []byte(good))
+	if err != nil || !c.SIM() || c.Channels != 1 || c.Home() != ef.DirGSM || !c.Family.SIM() {
+		t.Fatalf("%+v %v", c, err)
+	}
+	for more, want := range map[string]string{
+		"rules = \"arr\"":                     "line 4: rules is for a card with applications",
+		"channels = 4":                        "line 4: channels is for",
+		"suspend = 60":                        "line 4: suspend is for",
+		"secure_channel = \"required\"":       "line 4: secure_channel is for",
+		"[toolkit]\nrefresh_on_change = true": "line 4: toolkit is for",
+		"family = \"usim\"":                   "the first application must be ADF.USIM",
+		"application = [{ dir = \"ADF.USIM\", aid = \"a0000000871002ff49ff0589\", fid = \"7fd0\" }]": "family sim is of cards without an application",
+		"without = [\"DF.GSM/EF.SST\"]":                                                          "DF.GSM/EF.SST is missing",
+		"pin = [{ ref = \"pin1\" }, { ref = \"adm1\" }]":                                         "has no code \"pin2\"",
+		"pin = [{ ref = \"pin2\", dir = \"ADF.USIM\" }]":                                         "there is no application \"ADF.USIM\"",
+		"files = [{ path = \"ADF.USIM/EF.IMSI\", size = 9, read = \"pin1\", update = \"adm\" }]": "there is no application ADF.USIM",
+	} {
+		if _, err := ParseCard("mine.toml", []byte(good+more)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", more, err)
+		}
+	}
+}
+
+// TestParseSIMFamily: a model without aid has no files, and one with it must.
+func TestParseSIMFamily(t *testing.T) {
+	t.Parallel()
+	b, err := embedded.ReadFile("data/models/sim.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := Parse("sim.toml", b)
+	if err != nil || !m.SIM() || !m.Has(COMP128v1) || m.Has(TUAK) {
+		t.Fatalf("%+v %v", m, err)
+	}
+	for more, want := range map[string]string{
+		"[key_file]\nfid = \"af20\"\nsize = 33": "aid is missing",
+		"aid = \"a0000000871002\"":              "key_file.fid has 0 bytes",
+		"aid = \"a000\"":                        "aid has 2 bytes",
+	} {
+		text := more + "\n" + string(b)
+		if strings.HasPrefix(more, "[") {
+			text = string(b) + more
+		}
+		if _, err := Parse("sim.toml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", more, err)
 		}
 	}
 }

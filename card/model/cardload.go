@@ -151,6 +151,7 @@ func parseCard(name string, data []byte, bases []*Card) (*Card, error) {
 	c.ExpandedRules, c.Quirks, c.SecureChannel = d.Rules == "expanded", d.Quirks, d.SecureChannel
 	for _, step := range []func(*Card) *mistake{
 		func(c *Card) *mistake { return d.begin(c, bases) }, d.setPINs, d.setMemory, d.setChannels, d.setSuspend, d.setToolkit,
+		d.checkSIM,
 	} {
 		if m := step(c); m != nil {
 			return nil, &FileError{name, lineOf(data, *m), m.reason}
@@ -227,6 +228,8 @@ const (
 func (d *cardDocument) setChannels(c *Card) *mistake {
 	if d.Channels != nil {
 		c.Channels = *d.Channels
+	} else if c.SIM() {
+		c.Channels = 1
 	} else if c.Channels == 0 {
 		c.Channels = defaultChannels
 	}
@@ -415,10 +418,52 @@ func (c *Card) checkIdentifiers() error {
 	return nil
 }
 
+// checkSIM refuses what a card of class A0 alone does not know.
+func (d *cardDocument) checkSIM(c *Card) *mistake {
+	if !c.SIM() {
+		return nil
+	}
+	const why = "is for a card with applications, not for a SIM"
+	switch {
+	case d.Rules != "":
+		return &mistake{"rules", 0, "rules " + why}
+	case c.Channels != 1:
+		return &mistake{"channels", 0, "channels " + why}
+	case c.Suspend != 0:
+		return &mistake{"suspend", 0, "suspend " + why}
+	case c.Toolkit != nil:
+		return &mistake{"toolkit.", 0, "toolkit " + why}
+	case c.SecureChannel != SecureOffered:
+		return &mistake{"secure_channel", 0, "secure_channel " + why}
+	}
+	c.ExpandedRules = true // nobody of class A0 reads an EF.ARR
+	return nil
+}
+
+// checkApplications compares the applications with those of the family.
+func (c *Card) checkApplications() error {
+	switch {
+	case c.Family.SIM() && !c.SIM():
+		return fmt.Errorf("family %s is of cards without an application", c.Family.Name)
+	case c.Family.SIM():
+	case c.SIM() || c.Applications[0].Dir != ef.DirUSIM || !bytes.HasPrefix(c.Applications[0].AID, c.Family.AID):
+		return fmt.Errorf("the first application must be %s, with an AID as its family has it", ef.DirUSIM)
+	}
+	return nil
+}
+
+// needed are the files that a card cannot do without.
+func (c *Card) needed() []string {
+	if c.SIM() {
+		return []string{"MF/EF.ICCID", "DF.GSM/EF.IMSI", "DF.GSM/EF.SST", "DF.GSM/EF.AD"}
+	}
+	return []string{"MF/EF.ICCID", "MF/EF.DIR", "ADF.USIM/EF.IMSI", "ADF.USIM/EF.UST", "ADF.USIM/EF.AD"}
+}
+
 // complete checks the card as a whole.
 func (c *Card) complete() error {
-	if len(c.Applications) == 0 || c.Applications[0].Dir != ef.DirUSIM || !bytes.HasPrefix(c.Applications[0].AID, c.Family.AID) {
-		return fmt.Errorf("the first application must be %s, with an AID as its family has it", ef.DirUSIM)
+	if err := c.checkApplications(); err != nil {
+		return err
 	}
 	if err := c.checkPINs(); err != nil {
 		return err
@@ -435,7 +480,7 @@ func (c *Card) complete() error {
 			return fmt.Errorf("%s: there is no %s", f.Path(), f.Same)
 		}
 	}
-	for _, needed := range []string{"MF/EF.ICCID", "MF/EF.DIR", "ADF.USIM/EF.IMSI", "ADF.USIM/EF.UST", "ADF.USIM/EF.AD"} {
+	for _, needed := range c.needed() {
 		if !slices.ContainsFunc(c.Files, func(f CardFile) bool { return f.Path() == needed && f.Same == "" }) {
 			return fmt.Errorf("%s is missing", needed)
 		}

@@ -60,7 +60,8 @@ type file struct {
 
 // Parse decodes one model file, strictly: an unknown key, a missing one or a
 // value out of its bounds is a *FileError. Name is what the error calls the
-// file. A missing mask counts every bit; a missing read_back is false.
+// file. A missing mask counts every bit; a missing read_back is false. Without aid the
+// model is of SIMs, and has no files.
 func Parse(name string, data []byte) (*Model, error) {
 	var d document
 	if err := decode(name, data, &d); err != nil {
@@ -72,9 +73,10 @@ func Parse(name string, data []byte) (*Model, error) {
 	m := &Model{
 		Name: d.Name, Title: d.Title, AID: d.AID,
 		ADM:        ADM{d.ADM.Reference, int(d.ADM.Length)},
-		KeyFile:    d.KeyFile.model(),
-		SQNFile:    d.SQNFile.model(),
 		Algorithms: d.Algorithms,
+	}
+	if !m.SIM() {
+		m.KeyFile, m.SQNFile = d.KeyFile.model(), d.SQNFile.model()
 	}
 	for _, p := range d.ATR {
 		m.ATRs = append(m.ATRs, p.model())
@@ -128,7 +130,7 @@ func (d *document) check() mistake {
 		return mistake{"name", 0, "name is missing"}
 	case d.Title == "":
 		return mistake{"title", 0, "title is missing"}
-	case len(d.AID) < 5 || len(d.AID) > 16:
+	case d.AID != nil && (len(d.AID) < 5 || len(d.AID) > 16):
 		return mistake{"aid", 0, fmt.Sprintf("aid has %d bytes, want 5 to 16", len(d.AID))}
 	case len(d.ATR) == 0:
 		return mistake{"atr", 0, "no [[atr]]: no card could be of this model"}
@@ -142,13 +144,24 @@ func (d *document) check() mistake {
 			return mistake{"atr.value", i, reason}
 		}
 	}
-	if m := d.KeyFile.check("key_file", KeyFileSize); m.reason != "" {
-		return m
-	}
-	if m := d.SQNFile.check("sqn_file", SQNFileSize); m.reason != "" {
+	if m := d.checkFiles(); m.reason != "" {
 		return m
 	}
 	return checkAlgorithms(d.Algorithms)
+}
+
+// checkFiles looks at the files of the application; without one there are none.
+func (d *document) checkFiles() mistake {
+	if d.AID == nil {
+		if d.KeyFile.FID != nil || d.SQNFile.FID != nil {
+			return mistake{"aid", 0, "key_file and sqn_file are of an application: aid is missing"}
+		}
+		return mistake{}
+	}
+	if m := d.KeyFile.check("key_file", KeyFileSize); m.reason != "" {
+		return m
+	}
+	return d.SQNFile.check("sqn_file", SQNFileSize)
 }
 
 func (p pattern) check() string {

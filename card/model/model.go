@@ -16,19 +16,32 @@ var embedded embed.FS
 // ErrUnknown says that no model fits: such a card can be read, but not written.
 var ErrUnknown = errors.New("unknown card model")
 
+// ErrNoKeyFile says that a model is of cards whose keys cannot be written.
+var ErrNoKeyFile = errors.New("card model without key files")
+
 // Model is what has to be known of a kind of card before it may be written.
 type Model struct {
 	Name  string // short name, as in a profile's "model"
 	Title string
 	// AID is the start of the AID of the application that holds the files
-	// below, 5 to 16 bytes; the whole one is found in EF.DIR.
+	// below, 5 to 16 bytes; the whole one is found in EF.DIR. A SIM has none.
 	AID     []byte
 	ATRs    []Pattern // at least one
 	ADM     ADM
-	KeyFile File
-	SQNFile File
+	KeyFile File // of a SIM: the zero value
+	SQNFile File // of a SIM: the zero value
 	// Algorithms gives the number of an algorithm in the key file, 0 to 15.
 	Algorithms map[Algorithm]byte
+}
+
+// SIM reports whether the model is of cards without an application, of class A0
+// (TS 51.011). Where their keys lie is not known, so that nobody writes them.
+func (m *Model) SIM() bool { return len(m.AID) == 0 }
+
+// Has reports whether cards of the model have the algorithm.
+func (m *Model) Has(a Algorithm) bool {
+	_, ok := m.Algorithms[a]
+	return ok
 }
 
 // Pattern is an ATR with a mask: a bit counts where the mask has a 1.

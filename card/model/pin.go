@@ -134,11 +134,11 @@ func (d pinDocument) pin(c *Card) (p PIN, reason string) {
 	return p, p.setDir(c)
 }
 
-// setDir settles whose code it is: the USIM's where the document does not tell.
+// setDir settles whose code it is: the subscription's where the document does not tell.
 func (p *PIN) setDir(c *Card) (reason string) {
 	local := p.Ref&uicc.LocalRef != 0
 	if p.Dir == "" && local {
-		p.Dir = ef.DirUSIM
+		p.Dir = c.Home()
 	}
 	switch {
 	case !local && p.Dir != "":
@@ -149,8 +149,9 @@ func (p *PIN) setDir(c *Card) (reason string) {
 	return ""
 }
 
+// hasApplication reports whether codes may be of that directory.
 func (c *Card) hasApplication(dir ef.Dir) bool {
-	return slices.ContainsFunc(c.Applications, func(a Application) bool { return a.Dir == dir })
+	return c.SIM() && dir == c.Home() || slices.ContainsFunc(c.Applications, func(a Application) bool { return a.Dir == dir })
 }
 
 // find finds a code; dir counts for those of an application only.
@@ -182,11 +183,11 @@ func (c *Card) checkPINs() error {
 }
 
 // checkWho checks that the card has the codes that a file asks for. Files outside of
-// applications are opened by the codes of the USIM.
+// applications are opened by the codes of the subscription.
 func (c *Card) checkWho(f *CardFile) error {
 	app, _, _ := strings.Cut(string(f.Dir), "/")
 	if !strings.HasPrefix(app, "ADF.") {
-		app = string(ef.DirUSIM)
+		app = string(c.Home())
 	}
 	for _, w := range []Who{f.Read, f.Update} {
 		if w == Anyone || w == Nobody {

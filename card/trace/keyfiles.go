@@ -18,6 +18,9 @@ func KeyFiles() []uint16 {
 	}
 	if models, err := model.All(); err == nil { // a test holds the embedded ones to that
 		for _, m := range models {
+			if m.SIM() {
+				continue
+			}
 			list = append(list, m.KeyFile.FID, m.SQNFile.FID)
 		}
 	}
