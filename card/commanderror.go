@@ -55,6 +55,8 @@ var commandNames = map[byte]string{
 	uicc.INSActivateFile:        "ACTIVATE FILE",
 	uicc.INSResizeFile:          "RESIZE FILE",
 	uicc.INSCreateFile:          "CREATE FILE",
+	uicc.INSRetrieveData:        "RETRIEVE DATA",
+	uicc.INSSetData:             "SET DATA",
 	uicc.INSDeleteFile:          "DELETE FILE",
 	uicc.INSTerminateDF:         "TERMINATE DF",
 	uicc.INSTerminateEF:         "TERMINATE EF",

@@ -84,6 +84,7 @@ type Step struct {
 	Tries   int    // tries left before it, of the PIN or PUK presented; -1 unknown
 	Record  int    // from 1, of UPDATE RECORD
 	Offset  int    // bytes, of UPDATE BINARY
+	Tag     uint32 // of the data object, of SET DATA
 	Length  int    // bytes of data
 	Right   string // what the card's access rule asks for, as in "ADM1"
 	Proof   string // how it is known that the write arrived

@@ -32,6 +32,8 @@ const (
 type order struct {
 	file     File
 	command  apdu.Command
+	more     []apdu.Command       // that follow it, of SET DATA
+	tag      uint32               // of a data object, in the plan
 	length   int                  // bytes, in the plan
 	right    func(r rules) string // what the rules ask for
 	under    bool                 // the rules are those of the directory
@@ -204,7 +206,7 @@ func (g *Guard) administer(ctx context.Context, o order) error {
 			return err
 		}
 	}
-	step := Step{Command: CommandName(o.command), File: o.file.String(), Length: o.length, Proof: o.proof, Irreversible: o.destroys}
+	step := Step{Command: CommandName(o.command), File: o.file.String(), Tag: o.tag, Length: o.length, Proof: o.proof, Irreversible: o.destroys}
 	if g.config.DryRun {
 		step.Right = g.rightOf(ctx, o)
 		g.plan = append(g.plan, step)
@@ -217,7 +219,7 @@ func (g *Guard) administer(ctx context.Context, o order) error {
 		return err
 	}
 	g.plan = append(g.plan, step)
-	_, err = g.session.doOn(ctx, o.file, o.command)
+	err = g.session.sendAll(ctx, o)
 	if errors.Is(err, apdu.ErrAccess) {
 		return fmt.Errorf("%w; the card's rule asks for %s", err, g.rightOf(ctx, o))
 	}

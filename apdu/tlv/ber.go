@@ -40,7 +40,7 @@ func Nest(tag uint32, children ...TLV) TLV {
 // Constructed reports whether the value consists of data objects: bit 6 of the
 // first tag byte (ISO/IEC 7816-4, 5.2.2.1).
 func (t TLV) Constructed() bool {
-	return tagBytes(t.Tag)[0]&0x20 != 0
+	return TagBytes(t.Tag)[0]&0x20 != 0
 }
 
 // Children decodes the value strictly, whether the tag says constructed or not.
@@ -55,7 +55,7 @@ func (t TLV) Children() ([]TLV, error) {
 // Append encodes the data object behind dst. A value longer than 16777215 bytes
 // gets a length field that Decode refuses.
 func (t TLV) Append(dst []byte) []byte {
-	dst = append(dst, tagBytes(t.Tag)...)
+	dst = append(dst, TagBytes(t.Tag)...)
 	dst = appendLength(dst, len(t.Value), t.LengthBytes)
 	return append(dst, t.Value...)
 }
@@ -255,8 +255,32 @@ func appendLength(dst []byte, length, size int) []byte {
 	return dst
 }
 
-// tagBytes is the tag field without leading zero bytes.
-func tagBytes(tag uint32) []byte {
+// DecodeTag decodes the tag field at the beginning of b, strictly as Decode does, and
+// gives its size, 1 to 3 bytes. The error wraps ErrMalformed.
+func DecodeTag(b []byte) (tag uint32, size int, err error) {
+	if len(b) == 0 {
+		return 0, 0, fmt.Errorf("%w: no tag", ErrMalformed)
+	}
+	return decodeTag(b, true)
+}
+
+// DecodeHeader decodes tag and length of the data object at the beginning of b, strictly
+// as Decode does; size is that of the two fields. The value need not be there. The error
+// wraps ErrMalformed.
+func DecodeHeader(b []byte) (tag uint32, length, size int, err error) {
+	tag, nt, err := DecodeTag(b)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	length, nl, err := decodeLength(b[nt:])
+	if err == nil && nl != lengthSize(length) {
+		err = fmt.Errorf("%w: length %d in %d bytes", ErrMalformed, length, nl)
+	}
+	return tag, length, nt + nl, err
+}
+
+// TagBytes is the tag field without leading zero bytes.
+func TagBytes(tag uint32) []byte {
 	b := []byte{byte(tag >> 24), byte(tag >> 16), byte(tag >> 8), byte(tag)}
 	for len(b) > 1 && b[0] == 0 {
 		b = b[1:]

@@ -16,9 +16,9 @@ const (
 
 // Status words of blocks that follow each other (10.2.1; 11.1.20.1, 11.1.21.1).
 const (
-	SWMoreData     apdu.StatusWord = 0x62F1 // of MANAGE SECURE CHANNEL: a block of the answer, others follow
+	SWMoreData     apdu.StatusWord = 0x62F1 // also of RETRIEVE DATA: a block of the answer, others follow
 	SWResponseData apdu.StatusWord = 0x62F3 // of MANAGE SECURE CHANNEL: done, the answer waits
-	SWDataExpected apdu.StatusWord = 0x63F1 // of MANAGE SECURE CHANNEL: block taken, more are missing
+	SWDataExpected apdu.StatusWord = 0x63F1 // also of SET DATA: block taken, more are missing
 	// SWTransaction is that of TRANSACT DATA while a transaction is under way: in SW2
 	// are the session number and TransactMore. The table of SW2 is not public; its bits
 	// are this project's reading.

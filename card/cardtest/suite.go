@@ -95,7 +95,7 @@ type suite struct {
 func TestCard(t *testing.T, open func(testing.TB) card.Card, facts Facts) {
 	s := suite{open, facts}
 	cases := slices.Concat(s.basics(), s.authCases(), s.changeCases(), s.pinCases(), s.channelCases(), s.selectionCases(),
-		s.suspendCases(), s.toolkitCases(), s.fileCases(), s.gsmCases(), s.secureCases(),
+		s.suspendCases(), s.toolkitCases(), s.fileCases(), s.objectCases(), s.gsmCases(), s.secureCases(),
 		s.pairingCases())
 	if facts.SIM != nil {
 		cases = s.simCases()

@@ -34,7 +34,7 @@ func (c *Card) createFile(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 	}
 	size := fileExpense
 	if fcp.Descriptor.Type != uicc.Directory {
-		size += fcp.Size.N
+		size += expense(fcp)
 	}
 	if size > c.free() {
 		return apdu.SWNotEnoughMemory
@@ -115,11 +115,23 @@ func (c *Card) mayCreateDF(parent *dir, f uicc.FCP) apdu.StatusWord {
 	return apdu.SWOK
 }
 
+// expense is the memory that the body of an EF takes at first, in bytes.
+func expense(f uicc.FCP) int {
+	if f.Descriptor.Type == uicc.BERTLV {
+		reserved, _ := f.ObjectRoom()
+		return reserved
+	}
+	return f.Size.N
+}
+
 // validSize tells whether the EF can be: a working EF whose size is that of its records.
 func validSize(f uicc.FCP) bool {
 	d := f.Descriptor
 	switch d.Type {
 	case uicc.Transparent:
+	case uicc.BERTLV:
+		reserved, most := f.ObjectRoom()
+		return reserved <= most && most > 0 && most <= maxFile
 	case uicc.LinearFixed, uicc.Cyclic:
 		if d.RecordLength == 0 || d.RecordLength > apdu.MaxShortData {
 			return false
@@ -240,11 +252,11 @@ func (c *Card) resizeFile(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 		return apdu.SWNotEnoughMemory
 	}
 	f = c.writable(f)
-	before, resized := f.data, m.resized
+	before, resized := *f, m.resized
 	m.resize(r.Size, r.Proprietary)
 	path := binary.BigEndian.AppendUint32(place(ch.dir, f.fid), uint32(r.Size))
 	if sw := c.store(change{objectResize, 0, path}, change{f.id, 0, f.data}); sw != apdu.SWOK {
-		f.data, m.resized = before, resized
+		*f, m.resized = before, resized
 		return sw
 	}
 	c.reviseRules(f)

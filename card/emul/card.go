@@ -79,6 +79,8 @@ type channel struct {
 	app    *dir // current application, nil before its selection
 	file   *file
 	record int // record pointer, 0: not set
+	// transfer is the data object that is under way; nil: none.
+	transfer *transfer
 }
 
 // response is data that waits for GET RESPONSE.
@@ -327,6 +329,10 @@ func proprietary(ins byte) handler {
 		return (*Card).increase
 	case uicc.INSResizeFile:
 		return (*Card).resizeFile
+	case uicc.INSRetrieveData:
+		return (*Card).retrieveData
+	case uicc.INSSetData:
+		return (*Card).setData
 	case usim.INSGetIdentity:
 		return (*Card).getIdentity
 	case uicc.INSSuspend:

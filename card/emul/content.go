@@ -23,7 +23,7 @@ func (c *Card) target(ch *channel, cmd *apdu.Command, op uicc.Access) (f *file, 
 	switch {
 	case f == nil:
 		return nil, 0, apdu.SWNoFileSelected
-	case f.recordLen != 0:
+	case f.recordLen != 0 || f.limit != 0:
 		return nil, 0, apdu.SWWrongStructure
 	}
 	switch sw := usable(ch.dir, f); {

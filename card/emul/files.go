@@ -45,7 +45,7 @@ type dir struct {
 	isim   bool           // the ADF of an ISIM
 }
 
-// file is an EF, transparent or with records. A shared one is in many cards, and nobody
+// file is an EF: transparent, with records, or of BER-TLV structure. A shared one is in many cards, and nobody
 // changes it any more: writable gives a card one of its own.
 type file struct {
 	id        object
@@ -58,6 +58,9 @@ type file struct {
 	access    access
 	life      uicc.LifeCycle // 0: activated
 	made      bool           // by CREATE FILE; the card itself does not look at it
+	// limit is how many bytes of data objects an EF of BER-TLV structure may have,
+	// reserved how many are its own; limit is 0 for other structures.
+	limit, reserved int
 }
 
 // access says where the rules of a file are.
@@ -192,7 +195,10 @@ func (c *Card) fileFCP(f *file) uicc.FCP {
 		sfi = uicc.SFI(f.sfi)
 	}
 	p := uicc.FCP{
-		Descriptor: d, FID: f.fid, LifeCycle: cmp.Or(f.life, uicc.LifeCycleActivated), Size: uicc.NewSize(len(f.data)), SFI: sfi,
+		Descriptor: d, FID: f.fid, LifeCycle: cmp.Or(f.life, uicc.LifeCycleActivated), Size: uicc.NewSize(f.size()), SFI: sfi,
+	}
+	if f.limit != 0 {
+		f.describeObjects(&p)
 	}
 	c.describe(f.access, &p)
 	return p

@@ -240,6 +240,9 @@ func (c *Card) restoreFile(ch change) error {
 			c.replace(f, f.with(bytes.Clone(ch.data)))
 			return nil
 		}
+		if f.limit != 0 && c.restoreObjects(f, ch) {
+			return nil
+		}
 		if ch.offset+len(ch.data) > len(f.data) {
 			return errors.New("more than the file holds")
 		}

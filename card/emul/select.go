@@ -43,7 +43,7 @@ func (c *Card) selectFile(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 	if session == selectTerminate {
 		return c.terminate(ch, next.app)
 	}
-	*ch = next
+	*ch, ch.transfer = next, nil
 	if data == selectNothing {
 		return ch.warning()
 	}

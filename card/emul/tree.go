@@ -222,7 +222,11 @@ func (c *Card) create(parent *dir, serial uint16, fcp uicc.FCP, template []byte)
 			cyclic: fcp.Descriptor.Type == uicc.Cyclic, recordLen: int(fcp.Descriptor.RecordLength),
 		}
 		m.file.sfi, _ = fcp.ShortID()
-		m.file.data = fill(nil, fcp.Size.N, m.file.recordLen, fcp.Proprietary)
+		if fcp.Descriptor.Type == uicc.BERTLV {
+			m.file.reserved, m.file.limit = fcp.ObjectRoom()
+		} else {
+			m.file.data = fill(nil, fcp.Size.N, m.file.recordLen, fcp.Proprietary)
+		}
 		m.file.access = c.accessOf(parent, fcp)
 		parent.files = append(parent.files, m.file)
 		c.files = append(c.files, m.file)
@@ -299,16 +303,24 @@ func (m *made) rules() *ruleFile {
 	return m.file.access.rules
 }
 
-// size is the size of the file, as RESIZE FILE counts it.
-func (f *file) size() int { return len(f.data) }
+// size is the size of the file, as RESIZE FILE counts it: of one with data objects the
+// memory that it takes.
+func (f *file) size() int { return max(len(f.data), f.reserved) }
 
 // fits reports whether the file can have n bytes.
 func (f *file) fits(n int) bool {
+	if f.limit != 0 && n < len(f.data) {
+		return false // which object would have to go?
+	}
 	return n > 0 && n <= maxFile && (f.recordLen == 0 || n%f.recordLen == 0 && n/f.recordLen <= maxRecords)
 }
 
 // resize cuts the file, which is writable, or fills what is new.
 func (m *made) resize(n int, proprietary []tlv.TLV) {
+	if m.file.limit != 0 {
+		m.file.reserved, m.file.limit, m.resized = n, n, true
+		return
+	}
 	old := m.file.data[:min(n, len(m.file.data))]
 	m.file.data, m.resized = fill(old, n, m.file.recordLen, proprietary), true
 }
