@@ -1,6 +1,7 @@
 package aka
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -68,6 +69,10 @@ func (s SQN) String() string { return fmt.Sprintf("%012x", uint64(s)) }
 // (TS 33.102, C.2.2). It is a value: assigning copies it.
 type SQNArray struct {
 	Last [ArraySize]SQN // Last[i] has IND i; only its SEQ counts
+	// Entries is how many of them are in use, a power of two up to ArraySize, which 0
+	// stands for too. With fewer of them IND is shorter, and SEQ longer by as much;
+	// with one there is no IND, and each SQN has to be greater than all before.
+	Entries int
 	// Delta is the most that SEQ may be ahead of the highest accepted one
 	// (C.2.1); 0 is no limit.
 	Delta uint64
@@ -88,23 +93,33 @@ func NewSQNArray(sqn SQN) SQNArray {
 // Highest is SQN_MS, the highest SQN accepted so far in any entry.
 func (a *SQNArray) Highest() SQN {
 	h := a.Last[0]
-	for _, s := range a.Last[1:] {
+	for _, s := range a.Last[1:a.entries()] {
 		h = max(h, s)
 	}
 	return h
+}
+
+func (a *SQNArray) entries() int { return cmp.Or(a.Entries, ArraySize) }
+
+// split is SEQ and IND of an SQN as this array has them.
+func (a *SQNArray) split(s SQN) (seq uint64, ind int) {
+	n := a.entries()
+	return uint64(s) / uint64(n), int(s) & (n - 1)
 }
 
 // Check says whether the USIM accepts sqn: nil, ErrSQNJump, ErrSQNAge or
 // ErrSQNUsed, in the order of TS 33.102, C.2.1 and C.2.2. An SQN below the
 // highest is accepted where its IND has not seen it.
 func (a *SQNArray) Check(sqn SQN) error {
-	seq, high := sqn.SEQ(), a.Highest().SEQ()
+	seq, ind := a.split(sqn)
+	high, _ := a.split(a.Highest())
+	last, _ := a.split(a.Last[ind])
 	switch {
 	case a.Delta != 0 && seq > high && seq-high > a.Delta:
 		return ErrSQNJump
 	case a.AgeLimit != 0 && seq < high && high-seq >= a.AgeLimit:
 		return ErrSQNAge
-	case seq <= a.Last[sqn.IND()].SEQ():
+	case seq <= last:
 		return ErrSQNUsed
 	}
 	return nil
@@ -115,6 +130,11 @@ func (a *SQNArray) Accept(sqn SQN) error {
 	if err := a.Check(sqn); err != nil {
 		return err
 	}
-	a.Last[sqn.IND()] = sqn
+	a.enter(sqn)
 	return nil
+}
+
+func (a *SQNArray) enter(sqn SQN) {
+	_, ind := a.split(sqn)
+	a.Last[ind] = sqn
 }

@@ -97,7 +97,7 @@ func (u *USIM) answer(rand, autn [16]byte, gba bool) (Result, error) {
 		return Result{}, syncError(ms, o.AKStar, macS, err)
 	}
 	next := u.sqn
-	next.Last[sqn.IND()] = sqn
+	next.enter(sqn)
 	if u.store != nil {
 		if err := u.store(next); err != nil {
 			return Result{}, err

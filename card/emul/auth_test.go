@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"mcim/apdu/secret"
@@ -85,6 +86,57 @@ func TestAuthLimit(t *testing.T) {
 		"A0A40000 02 7F20 = 9F~", fmt.Sprintf("A0880000 10 %x = 9808", v.RAND))
 	closeCard(t, c)
 	run(t, openCard(t, path, nil), selectUSIM, verifyPIN1, authenticate(last)+"00 = 6984")
+}
+
+// TestSQNEntries: with fewer values of IND a card takes fewer challenges out of their
+// order, with one none, and follows a home operator that counts on in both.
+func TestSQNEntries(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		entries int
+		want    string // first bytes of the answers to SQN 1000, 1003, 1001, 1008, 1007, 1007
+	}{
+		{1, "DB DB DC DB DC DC"}, {2, "DB DB DC DB DB DC"}, {8, "DB DB DB DB DB DC"}, {32, "DB DB DB DB DB DC"},
+	} {
+		p := testProfile(t)
+		p.SQN, p.SQNEntries = 992, tt.entries // every IND of up to 5 bits has seen its SEQ
+		if tt.entries < aka.ArraySize {
+			p.SQN = 999 &^ aka.SQN(tt.entries-1)
+		}
+		path := filepath.Join(t.TempDir(), "card.img")
+		c := openCard(t, path, &p)
+		a, _, err := p.Functions()
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, c, selectUSIM, verifyPIN1)
+		base := aka.SQN(1000)
+		if tt.entries == aka.ArraySize {
+			base = 1024
+		}
+		var last aka.Vector
+		for i, want := range strings.Fields(tt.want) {
+			v, err := aka.NewVector(a, [16]byte(random(16).Reveal()), base+[]aka.SQN{0, 3, 1, 8, 7, 7}[i], p.AMF)
+			if err != nil {
+				t.Fatal(err)
+			}
+			run(t, c, authenticate(v)+"00 = "+want+"~9000")
+			last = v
+		}
+		closeCard(t, c)
+		c = openCard(t, path, nil) // the array is in the image
+		run(t, c, selectUSIM, verifyPIN1, authenticate(last)+"00 = DC~9000")
+		home := aka.NewSubscriber(a, base, p.AMF, nil)
+		for range 3 { // one resynchronisation at most, then each in order
+			v := nextVector(t, home)
+			if answer := unhex(t, send(t, c, authenticate(v)+"00")); answer[0] == 0xDC {
+				if err := home.Resync(v.RAND, [14]byte(answer[2:])); err != nil {
+					t.Fatal(err)
+				}
+			}
+			run(t, c, authenticate(nextVector(t, home))+"00 = DB~9000")
+		}
+	}
 }
 
 // TestSQNScheme: what the profile says of delta and age is what the card does, and the

@@ -287,15 +287,15 @@ func sqnArray(f model.SQN) (aka.SQNArray, error) {
 	if !f.Check || f.SkipNext || f.KeepAMF || !f.ConcealAUTN || !f.ConcealAUTS {
 		return aka.SQNArray{}, fmt.Errorf("%w: SQN file with a check or a concealment switched off", errKeyFiles)
 	}
-	var a aka.SQNArray
+	a := aka.SQNArray{Entries: f.Entries}
 	for i, sqn := range f.Seen {
 		a.Last[i] = aka.SQN(sqn)
 	}
 	if f.CheckDelta {
-		a.Delta = f.Delta >> aka.INDBits
+		a.Delta = f.Delta / uint64(f.Entries)
 	}
 	if f.CheckAge {
-		a.AgeLimit = f.AgeLimit >> aka.INDBits
+		a.AgeLimit = f.AgeLimit / uint64(f.Entries)
 	}
 	return a, nil
 }

@@ -19,6 +19,7 @@ func (d *document) limits(p *Profile) error {
 		set   func(int64)
 	}{
 		{"auth_limit", d.AuthLimit, maxAuthLimit, func(n int64) { p.AuthLimit = int(n) }},
+		{"sqn_entries", d.SQNEntries, aka.ArraySize, func(n int64) { p.SQNEntries = int(n) }},
 		{"sqn_delta", d.Delta, aka.MaxSEQ, func(n int64) { p.Delta = uint64(n) }},
 		{"channel_limit", d.ChannelLimit, defaultChannelLimit, func(n int64) { p.ChannelLimit = int(n) }},
 		{"sqn_age_limit", d.AgeLimit, aka.MaxSEQ, func(n int64) { p.AgeLimit = uint64(n) }},

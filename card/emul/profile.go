@@ -50,6 +50,7 @@ type Profile struct {
 	ChannelKey   secret.Bytes
 	ChannelLimit int
 	AgeLimit     uint64 // L of TS 33.102, C.2.2: how far it may be behind; 0 is no limit
+	SQNEntries   int    // values of IND: a power of two up to 32, which 0 stands for too; 1 is no IND
 }
 
 // ProfileError is a mistake in a profile. It never repeats a value.
@@ -91,6 +92,7 @@ type document struct {
 	AuthLimit                      *int64  `toml:"auth_limit"`
 	Delta                          *int64  `toml:"sqn_delta"`
 	AgeLimit                       *int64  `toml:"sqn_age_limit"`
+	SQNEntries                     *int64  `toml:"sqn_entries"`
 	ChannelKey                     *string `toml:"channel_key"`
 	ChannelLimit                   *int64  `toml:"channel_limit"`
 }
@@ -139,6 +141,8 @@ func ReadProfile(path string) (Profile, error) {
 //	adm2 = "0011223344556677"                  # optional, as adm1; to adm10
 //	suci_key = "5a8d38864820197c3394b92613b20b91633cbd897119273bf8e4a6f4eec0a650"
 //	auth_limit = 65536                         # optional: authentications the card ever answers
+//	sqn_entries = 32                           # optional: values of IND (TS 33.102, C.2.2),
+//	                                           # a power of two up to 32; 1 is no IND
 //	sqn_delta = 268435456                      # optional: how far SEQ may jump ahead
 //	sqn_age_limit = 32                         # optional: how far SEQ may be behind
 //	channel_key = "00112233445566778899aabbccddeeff" # optional: key of a secure channel with the
@@ -191,7 +195,7 @@ func decodeTOML(name string, data []byte, d *document) error {
 	case errors.As(err, &bad):
 		line, _ := bad.Position()
 		return &ProfileError{name, line, strings.Join(bad.Key(), "."),
-			"not a value that TOML and this key allow; every value is a string in quotes, but mnc_length, suci_key_id, auth_limit, sqn_delta, sqn_age_limit and channel_limit are numbers"}
+			"not a value that TOML and this key allow; every value is a string in quotes, but mnc_length, suci_key_id, auth_limit, sqn_entries, sqn_delta, sqn_age_limit and channel_limit are numbers"}
 	}
 	return &ProfileError{name, 0, "", "not a TOML file of keys and strings"}
 }
@@ -268,9 +272,14 @@ func (d *document) profile() (Profile, error) {
 // sqnFile is what the SQN file holds.
 func (p *Profile) sqnFile() model.SQN {
 	q := model.NewSQN(uint64(p.SQN))
-	q.Delta = cmp.Or(p.Delta, aka.DefaultDelta) << aka.INDBits
+	q.Entries = cmp.Or(p.SQNEntries, aka.ArraySize)
+	n := uint64(q.Entries)
+	for i := range n {
+		q.Seen[i] = uint64(p.SQN)&^(n-1) | i
+	}
+	q.Delta = cmp.Or(p.Delta, aka.DefaultDelta) * n
 	if p.AgeLimit != 0 {
-		q.CheckAge, q.AgeLimit = true, p.AgeLimit<<aka.INDBits
+		q.CheckAge, q.AgeLimit = true, p.AgeLimit*n
 	}
 	return q
 }
@@ -400,6 +409,9 @@ func (p *Profile) check() error {
 	}
 	if p.AuthLimit < 0 || p.AuthLimit > maxAuthLimit {
 		return bad("auth_limit", fmt.Sprintf("want 1 to %d, or leave it out", maxAuthLimit))
+	}
+	if n := p.SQNEntries; n < 0 || n > aka.ArraySize || n&(n-1) != 0 {
+		return bad("sqn_entries", fmt.Sprintf("want a power of two, 1 to %d", aka.ArraySize))
 	}
 	if p.Delta > aka.MaxSEQ || p.AgeLimit > aka.MaxSEQ {
 		return bad("sqn_delta", "sqn_delta and sqn_age_limit are SEQ, of 43 bits")

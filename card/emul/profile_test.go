@@ -119,6 +119,8 @@ func TestProfileErrors(t *testing.T) {
 		{"channel_limit", "5", "no channel_key"},
 		{"sqn_delta", "-1", "1 to 8796093022207"},
 		{"sqn_age_limit", "8796093022208", "1 to 8796093022207"},
+		{"sqn_entries", "33", "1 to 32"},
+		{"sqn_entries", "12", "a power of two, 1 to 32"},
 		{"routing", `"12345"`, "1 to 4 digits"},
 		{"routing", `""`, "1 to 4 digits"},
 		{"suci_scheme", `"c"`, "profile_b"},

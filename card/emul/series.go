@@ -134,6 +134,7 @@ func (p *Profile) toml() string {
 	hex("channel_key", p.ChannelKey.Reveal())
 	number("channel_limit", uint64(p.ChannelLimit))
 	number("auth_limit", uint64(p.AuthLimit))
+	number("sqn_entries", uint64(p.SQNEntries))
 	number("sqn_delta", p.Delta)
 	number("sqn_age_limit", p.AgeLimit)
 	return b.String()

@@ -132,7 +132,7 @@ func TestWriteFile(t *testing.T) {
 	tuak := milenage
 	tuak.Algorithm, tuak.K, tuak.OPc, tuak.TOPc, tuak.SQN = model.TUAK, random(32), secret.Bytes{}, random(32), 0x123456
 	tuak.ChannelKey, tuak.ChannelLimit = random(16), 500
-	tuak.AuthLimit, tuak.Delta, tuak.AgeLimit = 1000, 1<<20, 32
+	tuak.AuthLimit, tuak.Delta, tuak.AgeLimit, tuak.SQNEntries = 1000, 1<<20, 32, 8
 	own, err := ReadProfile(writeMine(t, mineTOML))
 	if err != nil {
 		t.Fatal(err)

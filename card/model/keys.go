@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 
 	"mcim/apdu/secret"
@@ -144,7 +145,8 @@ func (m *Model) DecodeKey(file secret.Bytes) (Key, error) {
 
 // SQN is the content of the SQN file: how the card checks sequence numbers
 // (TS 33.102, C.2) and what it has seen. Numbers are whole SQN of 48 bits, SEQ
-// in the upper 43 and IND in the lower 5, and so are the two limits.
+// in the upper 43 and IND in the lower 5, and so are the two limits; with fewer
+// entries IND has fewer bits.
 type SQN struct {
 	SkipNext    bool // accept any SQN once
 	CheckDelta  bool // refuse jumps ahead of more than Delta
@@ -155,6 +157,7 @@ type SQN struct {
 	ConcealAUTN bool // SQN in AUTN is hidden by AK
 	Delta       uint64
 	AgeLimit    uint64
+	Entries     int             // values of IND, a power of two up to Indices
 	Seen        [Indices]uint64 // for each IND the last SQN accepted
 }
 
@@ -164,7 +167,7 @@ type SQN struct {
 func NewSQN(last uint64) SQN {
 	q := SQN{
 		Check: true, CheckDelta: true, ConcealAUTN: true, ConcealAUTS: true,
-		Delta: 1 << (28 + indBits), AgeLimit: 1 << (28 + indBits),
+		Delta: 1 << (28 + indBits), AgeLimit: 1 << (28 + indBits), Entries: Indices,
 	}
 	for i := range q.Seen {
 		q.Seen[i] = last&^(Indices-1) | uint64(i)
@@ -172,11 +175,14 @@ func NewSQN(last uint64) SQN {
 	return q
 }
 
-// EncodeSQN makes the content of the SQN file; a number of more than 48 bits is
-// ErrSQNFile.
+// EncodeSQN makes the content of the SQN file; a number of more than 48 bits and
+// another number of entries than a power of two up to Indices are ErrSQNFile.
 func (m *Model) EncodeSQN(q SQN) ([]byte, error) {
+	if q.Entries < 1 || q.Entries > Indices || q.Entries&(q.Entries-1) != 0 {
+		return nil, fmt.Errorf("%w: %d values of IND, want a power of two up to %d", ErrSQNFile, q.Entries, Indices)
+	}
 	b := []byte{
-		bit(q.SkipNext, 7) | bit(q.CheckDelta, 6) | bit(q.CheckAge, 5) | bit(q.Check, 4) | indBits,
+		bit(q.SkipNext, 7) | bit(q.CheckDelta, 6) | bit(q.CheckAge, 5) | bit(q.Check, 4) | byte(bits.TrailingZeros(uint(q.Entries))),
 		bit(q.KeepAMF, 2) | bit(q.ConcealAUTS, 1) | bit(q.ConcealAUTN, 0),
 	}
 	for _, n := range append([]uint64{q.Delta, q.AgeLimit}, q.Seen[:]...) {
@@ -188,21 +194,21 @@ func (m *Model) EncodeSQN(q SQN) ([]byte, error) {
 	return b, nil
 }
 
-// DecodeSQN is the inverse of EncodeSQN; another length, another width of IND
+// DecodeSQN is the inverse of EncodeSQN; another length, a longer IND
 // and unknown flags are ErrSQNFile.
 func (m *Model) DecodeSQN(b []byte) (SQN, error) {
 	if len(b) != SQNFileSize {
 		return SQN{}, fmt.Errorf("%w: %d bytes, want %d", ErrSQNFile, len(b), SQNFileSize)
 	}
-	if b[0]&0x0F != indBits {
-		return SQN{}, fmt.Errorf("%w: IND of %d bits, want %d", ErrSQNFile, b[0]&0x0F, indBits)
+	if b[0]&0x0F > indBits {
+		return SQN{}, fmt.Errorf("%w: IND of %d bits, at most %d", ErrSQNFile, b[0]&0x0F, indBits)
 	}
 	if b[1]&^0x07 != 0 {
 		return SQN{}, fmt.Errorf("%w: unknown flags %02X", ErrSQNFile, b[1]&^0x07)
 	}
 	q := SQN{
 		SkipNext: b[0]&0x80 != 0, CheckDelta: b[0]&0x40 != 0, CheckAge: b[0]&0x20 != 0, Check: b[0]&0x10 != 0,
-		KeepAMF: b[1]&4 != 0, ConcealAUTS: b[1]&2 != 0, ConcealAUTN: b[1]&1 != 0,
+		KeepAMF: b[1]&4 != 0, ConcealAUTS: b[1]&2 != 0, ConcealAUTN: b[1]&1 != 0, Entries: 1 << (b[0] & 0x0F),
 	}
 	number := func(i int) uint64 {
 		at := 2 + i*sqnLen

@@ -287,7 +287,7 @@ func TestSQNFileVector(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := SQN{SkipNext: v.SkipNext, CheckDelta: v.CheckDelta, CheckAge: v.CheckAge, Check: v.Check, KeepAMF: v.KeepAMF,
-		ConcealAUTS: v.ConcealAUTS, ConcealAUTN: v.ConcealAUTN, Delta: v.Delta, AgeLimit: v.AgeLimit}
+		ConcealAUTS: v.ConcealAUTS, ConcealAUTN: v.ConcealAUTN, Delta: v.Delta, AgeLimit: v.AgeLimit, Entries: Indices}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
@@ -307,11 +307,18 @@ func TestSQNFileRefuses(t *testing.T) {
 	for name, change := range map[string]func(b []byte) []byte{
 		"short":        func(b []byte) []byte { return b[:205] },
 		"long":         func(b []byte) []byte { return append(b, 0) },
-		"IND 4":        func(b []byte) []byte { b[0]--; return b },
+		"IND 6":        func(b []byte) []byte { b[0]++; return b },
 		"unknown flag": func(b []byte) []byte { b[1] |= 0x08; return b },
 	} {
 		if _, err := m.DecodeSQN(change(bytes.Clone(good))); !errors.Is(err, ErrSQNFile) {
 			t.Errorf("%s: %v, want ErrSQNFile", name, err)
+		}
+	}
+	for _, n := range []int{-1, 0, 12, 64} {
+		q := NewSQN(0)
+		q.Entries = n
+		if _, err := m.EncodeSQN(q); !errors.Is(err, ErrSQNFile) {
+			t.Errorf("%d values of IND: %v, want ErrSQNFile", n, err)
 		}
 	}
 	big := NewSQN(0)
@@ -342,7 +349,7 @@ func TestSQNFileRoundTrip(t *testing.T) {
 		want := SQN{
 			SkipNext: flag.Draw(t, "skip"), CheckDelta: flag.Draw(t, "delta"), CheckAge: flag.Draw(t, "age"), Check: flag.Draw(t, "check"),
 			KeepAMF: flag.Draw(t, "amf"), ConcealAUTS: flag.Draw(t, "auts"), ConcealAUTN: flag.Draw(t, "autn"),
-			Delta: number.Draw(t, "Delta"), AgeLimit: number.Draw(t, "AgeLimit"),
+			Delta: number.Draw(t, "Delta"), AgeLimit: number.Draw(t, "AgeLimit"), Entries: 1 << rapid.IntRange(0, indBits).Draw(t, "bits of IND"),
 		}
 		for i := range want.Seen {
 			want.Seen[i] = number.Draw(t, "seen")

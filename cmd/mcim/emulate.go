@@ -38,11 +38,12 @@ hexadecimal without spaces. Optional are mnc_length (a number), algorithm ("mile
 topc of 32 bytes in the place of opc, "xor" has neither, nor have "comp128v1" to "comp128v3", which
 answer in the GSM context alone), routing (digits of the routing indicator), and suci_scheme
 ("null", "profile_a", "profile_b") with suci_key_id (a number) and suci_key (the home network's
-public key). Numbers, too, are auth_limit (authentications the card ever answers), sqn_delta and
-sqn_age_limit (how far SEQ may be ahead of the highest, and behind it). Codes that a model has
-besides: pin2 and universal, as pin1 where they are left out; puk2 and universal_puk, as puk1; adm2
-to adm10, as adm1. channel_key (16 or 32 bytes, hexadecimal) lets the card take a secure channel of
-ETSI TS 102 484, and channel_limit (a number) says how many commands one connection carries.
+public key). Numbers, too, are auth_limit (authentications the card ever answers), sqn_entries
+(values of IND, 1 to 32; 1 is no IND), sqn_delta and sqn_age_limit (how far SEQ may be ahead of the
+highest, and behind it). Codes that a model has besides: pin2 and universal, as pin1 where they are
+left out; puk2 and universal_puk, as puk1; adm2 to adm10, as adm1. channel_key (16 or 32 bytes,
+hexadecimal) lets the card take a secure channel of ETSI TS 102 484, and channel_limit (a number)
+says how many commands one connection carries.
 
 Models: ` + strings.Join(emul.Models(), ", ") + `.
 
