@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"mcim/card/aka"
+	"mcim/card/model"
 )
 
 // maxAuthLimit is what three bytes have room for, as the limit of a profile package has
@@ -31,6 +32,20 @@ func (d *document) limits(p *Profile) error {
 		default:
 			f.set(*f.value)
 		}
+	}
+	return nil
+}
+
+// checkSQN looks at the sequence number and how the card checks it.
+func (p *Profile) checkSQN() error {
+	bad := func(field, reason string) error { return &ProfileError{Field: field, Reason: reason} }
+	switch n := p.SQNEntries; {
+	case p.SQN > aka.SQN(model.MaxSQN):
+		return bad("sqn", "want 48 bits")
+	case n < 0 || n > aka.ArraySize || n&(n-1) != 0:
+		return bad("sqn_entries", fmt.Sprintf("want a power of two, 1 to %d", aka.ArraySize))
+	case p.Delta > aka.MaxSEQ || p.AgeLimit > aka.MaxSEQ:
+		return bad("sqn_delta", "sqn_delta and sqn_age_limit are SEQ, of 43 bits")
 	}
 	return nil
 }

@@ -401,20 +401,14 @@ func (p *Profile) check() error {
 	if err := p.checkCodes(l); err != nil {
 		return err
 	}
-	if p.SQN > aka.SQN(model.MaxSQN) {
-		return bad("sqn", "want 48 bits")
+	if err := p.checkSQN(); err != nil {
+		return err
 	}
 	if err := p.checkChannel(l); err != nil {
 		return err
 	}
 	if p.AuthLimit < 0 || p.AuthLimit > maxAuthLimit {
 		return bad("auth_limit", fmt.Sprintf("want 1 to %d, or leave it out", maxAuthLimit))
-	}
-	if n := p.SQNEntries; n < 0 || n > aka.ArraySize || n&(n-1) != 0 {
-		return bad("sqn_entries", fmt.Sprintf("want a power of two, 1 to %d", aka.ArraySize))
-	}
-	if p.Delta > aka.MaxSEQ || p.AgeLimit > aka.MaxSEQ {
-		return bad("sqn_delta", "sqn_delta and sqn_age_limit are SEQ, of 43 bits")
 	}
 	if p.MNCLength != 0 && p.MNCLength != 2 && p.MNCLength != 3 {
 		return bad("mnc_length", "want 2 or 3")
