@@ -566,7 +566,7 @@ func TestFCP(t *testing.T) {
 			return f.FID == 0x6F46 && !ok
 		}},
 		{"00A40004 02 6F06 00", func(f uicc.FCP) bool {
-			return f.Descriptor.Type == uicc.LinearFixed && f.Descriptor.RecordLength == arrRecordLen && f.Descriptor.Records == 10
+			return f.Descriptor.Type == uicc.LinearFixed && f.Descriptor.RecordLength == arrRecordLen && f.Descriptor.Records == 11
 		}},
 	} {
 		r, err := c.Transmit(context.Background(), unhex(t, s.command))

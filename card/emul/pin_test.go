@@ -100,6 +100,7 @@ func TestImageWithoutCodes(t *testing.T) {
 	if !found {
 		t.Fatal("the text of the card is not as it was")
 	}
+	files = strings.ReplaceAll(files, `update = "pin2"`, `update = "adm"`) // before there was one
 	l, err := model.RestoreCard([][]byte{[]byte(before + "\nfiles = [" + files)})
 	if err != nil {
 		t.Fatal(err)
