@@ -24,7 +24,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 const (
-	testICCID = "8999901000000000018"
+	testICCID = "8999901000000000013"
 	// edits change a key file, a record, parts of files and EF.IMSI.
 	edits = `{"iccid":"` + testICCID + `","files":[
 		{"path":"ADF.USIM/EF.IMSI","decoded":{"imsi":"001010000000002"}},

@@ -76,7 +76,7 @@ func newCard(t testing.TB) (*emul.Card, emul.Profile) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.ICCID, p.IMSI, p.PIN1 = "8999901000000000018", "001010000000001", secret.New([]byte("1234"))
+	p.ICCID, p.IMSI, p.PIN1 = "8999901000000000013", "001010000000001", secret.New([]byte("1234"))
 	c, err := emul.New(p)
 	if err != nil {
 		t.Fatal(err)
@@ -190,11 +190,11 @@ func TestRead(t *testing.T) {
 	if closed.APDUs != len(without.commands) || opened.APDUs != len(with.commands) || opened.Seconds <= 0 {
 		t.Errorf("%d and %d APDUs, %v s", closed.APDUs, opened.APDUs, opened.Seconds)
 	}
-	wantFile(t, closed, "MF/EF.ICCID", `{"iccid":"8999901000000000018"}`, "")
+	wantFile(t, closed, "MF/EF.ICCID", `{"iccid":"8999901000000000013"}`, "")
 	wantFile(t, closed, "ADF.USIM/EF.IMSI", "", "not read: it needs PIN1 (01), not verified")
 	wantFile(t, opened, "ADF.USIM/EF.IMSI", `{"imsi":"001010000000001"}`, "")
 	wantFile(t, opened, "DF.GSM/EF.IMSI", `{"imsi":"001010000000001"}`, "")
-	if opened.ICCID != "8999901000000000018" || opened.ATR == "" {
+	if opened.ICCID != "8999901000000000013" || opened.ATR == "" {
 		t.Errorf("ICCID %s, ATR %s", opened.ICCID, opened.ATR)
 	}
 	noSecrets(t, opened, p)
@@ -447,7 +447,7 @@ func TestReadClassA0(t *testing.T) {
 	if f := find(t, closed, "MF"); f.FCP == nil || len(f.FCP.PINs) != 2 || !f.FCP.PINs[0].Enabled {
 		t.Errorf("%+v", f)
 	}
-	wantFile(t, closed, "MF/EF.ICCID", `{"iccid":"8999901000000000018"}`, "")
+	wantFile(t, closed, "MF/EF.ICCID", `{"iccid":"8999901000000000013"}`, "")
 	wantFile(t, closed, "DF.GSM/EF.IMSI", "", "not read: it needs PIN1 (01), not verified")
 	for i, command := range l.commands[1:] {
 		if sw := l.answers[i+1][len(l.answers[i+1])-4:]; sw != "9000" && sw[:2] != "9f" && sw != "9404" {

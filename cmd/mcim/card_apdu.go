@@ -39,7 +39,7 @@ Examples:
   mcim card apdu 00A40004022FE2 00B000000A
   mcim card apdu 00A40004023F00 --card emul:usim --json
   mcim card apdu 0020000100 --card pcsc:1 --record session.jsonl
-  mcim card apdu 002000010831323334FFFFFFFF --card emul:card.img --allow 8999901000000000018`
+  mcim card apdu 002000010831323334FFFFFFFF --card emul:card.img --allow 8999901000000000013`
 }
 
 // Run sends the commands.

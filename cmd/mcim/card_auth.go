@@ -46,10 +46,10 @@ a sequence number each, so a card that is not the command's own needs --allow. g
 card's last bootstrapping. Exit code 1: something failed.
 
 Examples:
-  mcim card auth --profile card.toml --allow 8999901000000000018
+  mcim card auth --profile card.toml --allow 8999901000000000013
   mcim card auth --profile card.toml --context 3g,gsm --dry-run
   mcim card auth --card emul:card.img --profile card.toml --context suci --suci-key home.txt --json
-  mcim card auth --allow 8999901000000000018 --pin-file pin.txt --tpm device:/dev/tpmrm0 \
+  mcim card auth --allow 8999901000000000013 --pin-file pin.txt --tpm device:/dev/tpmrm0 \
     --tpm-key 0x81010010 --opc-file opc.txt --ek-roots makers.pem`
 }
 

@@ -41,7 +41,7 @@ Exit code 0: no finding is an error (there may be warnings); 1: one is.
 
 Examples:
   mcim card lint --pin-file pin.txt
-  mcim card lint --profile card.toml --allow 8999901000000000018 --json
+  mcim card lint --profile card.toml --allow 8999901000000000013 --json
   mcim card lint dump.json
   mcim card lint --rule acc-imsi --rule ad-mnc-length --pin-file pin.txt
   mcim card lint --list`

@@ -349,7 +349,7 @@ known model (mcim card info) whose ICCID --allow names.
 Examples:
   mcim card pin change --key pin1 --pin-file old.txt --new-pin-file new.txt
   mcim card pin change --key adm1 --adm-hex-file old.txt --new-adm-hex-file new.txt \
-    --allow 8999901000000000018 --dry-run`
+    --allow 8999901000000000013 --dry-run`
 }
 
 // Run changes.

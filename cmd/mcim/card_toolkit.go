@@ -36,7 +36,7 @@ names, as what writes in mcim card apdu does. emul:MODEL and replay: need no --a
 
 Examples:
   mcim card toolkit --card emul:toolkit --for 15s
-  mcim card toolkit --card pcsc:0 --allow 8999901000000000018 --json
+  mcim card toolkit --card pcsc:0 --allow 8999901000000000013 --json
   mcim card toolkit --card emul:toolkit --allow-host 127.0.0.1:7 --for 1m
   mcim card toolkit --card emul:toolkit --envelope D30782020181900101`
 }

@@ -109,7 +109,7 @@ Examples:
   mcim demo --junit demo.xml --json
   mcim demo --attack replay
   mcim demo --card pcsc:0 --tpm device:/dev/tpmrm0 --ek-roots makers.pem \
-    --allow 8999901000000000018 --profile card.toml --dry-run
+    --allow 8999901000000000013 --profile card.toml --dry-run
 
 The last one is for hardware and shows the plan. Without --dry-run it proves that the card is the
 one of the profile, and changes its subscription. Without --lab it writes back at the end, if it has

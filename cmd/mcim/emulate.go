@@ -54,7 +54,7 @@ Examples:
   mcim emulate --private --count 16 --profile card.toml --profiles cards --image cards/card.img
   mcim emulate --vpcd localhost:35963 --profile card.toml
   mcim emulate --private --card replay:session.jsonl
-  mcim emulate --private --card pcsc:0 --allow 8999901000000000018
+  mcim emulate --private --card pcsc:0 --allow 8999901000000000013
 
 A model of your own is a TOML file, which the profile names by a path relative to its own:
 model = "./mine.toml". It says what files the card has and who may read and update them, "always",

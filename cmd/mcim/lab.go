@@ -49,7 +49,7 @@ has contracted a home operator: mcim demo --lab DIR goes on from there.
 
 Examples:
   mcim lab init --lab /tmp/lab
-  mcim lab init --lab /tmp/lab --card pcsc:0 --allow 8999901000000000018 --profile card.toml`
+  mcim lab init --lab /tmp/lab --card pcsc:0 --allow 8999901000000000013 --profile card.toml`
 }
 
 // Run makes the lab.
