@@ -399,6 +399,7 @@ func TestRefused(t *testing.T) {
 		{"access rules", `{"path":"ADF.USIM/EF.ARR","record":1,"decoded":null}`, "access rules are not changed"},
 		{"another application", `{"path":"MF/EF.DIR","record":1,"decoded":null}`, "keeps its application"},
 		{"cyclic", `{"path":"ADF.USIM/EF.OCI","record":1,"decoded":null}`, "it is cyclic"},
+		{"data objects", `{"path":"ADF.USIM/EF.SPN","structure":"BER-TLV","objects":[{"tag":"80","value":"00"}]}`, "it is a BER-TLV EF"},
 		{"key file", `{"path":"ADF.USIM/EF.AF20","raw":"00"}`, "key file of the card's maker"},
 		{"undo of other bytes", `{"path":"ADF.USIM/EF.SPN","offset":0,"raw":"41","new":"42"}`, "neither those before nor those after"},
 		{"undo of another record", `{"path":"ADF.ISIM/EF.IMPU","record":2,"raw":"41","new":"42"}`, "neither those before nor those after"},
@@ -416,6 +417,21 @@ func TestRefused(t *testing.T) {
 				t.Error("something was written")
 			}
 		})
+	}
+}
+
+// TestRefusesBERTLV: bytes for a file that is one of data objects on the card.
+func TestRefusesBERTLV(t *testing.T) {
+	t.Parallel()
+	f := dump.File{Path: "ADF.USIM/EF.SPN", Structure: dump.BERTLV}
+	for text, problems := range map[string]int{`"raw":"00"`: 1, `"structure":"BER-TLV"`: 0} {
+		r := resolver{plan: &Plan{}, files: map[string]dump.File{f.Path: f}}
+		for _, e := range parsed(t, `{"files":[{"path":"ADF.USIM/EF.SPN",`+text+`}]}`).entries {
+			r.entry(e)
+		}
+		if len(r.plan.Problems) != problems || problems > 0 && !strings.Contains(r.plan.Problems[0].Why, "BER-TLV EF") {
+			t.Errorf("%s: %+v", text, r.plan.Problems)
+		}
 	}
 }
 

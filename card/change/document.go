@@ -38,6 +38,7 @@ type entry struct {
 	decoded value // JSON
 	other   value // what an interrupted write may have left of raw
 	failed  bool  // the file could not be read into the dump
+	objects bool  // it has data objects of an EF of BER-TLV structure
 	known   bool  // the dump says that there is a file
 }
 
@@ -127,7 +128,7 @@ func (d Document) unique() error {
 
 // entry checks one file of the document by itself.
 func (f file) entry() (entry, error) {
-	e := entry{path: f.Path, failed: f.Error != "", known: f.Structure != ""}
+	e := entry{path: f.Path, failed: f.Error != "", known: f.Structure != "", objects: len(f.Objects) > 0}
 	if f.Path == "" {
 		return e, errors.New("it has no \"path\"")
 	}

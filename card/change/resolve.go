@@ -34,6 +34,8 @@ func (r *resolver) entry(e entry) {
 	refuse := func(format string, args ...any) { r.plan.problem(e.path, e.record, format, args...) }
 	f, there := r.files[e.path]
 	switch {
+	case ofObjects(f, e):
+		refuse("it is a BER-TLV EF, whose data objects are not changed here; leave it out of the document")
 	case !e.says() && e.failed:
 		r.plan.LeftAlone = append(r.plan.LeftAlone, Note{e.path, e.record, "the document has no content of it, only an error"})
 	case !e.says() && !e.known:
@@ -55,6 +57,12 @@ func (r *resolver) entry(e entry) {
 	default:
 		r.records(f, e)
 	}
+}
+
+// ofObjects tells that an entry would change data objects. A file that the card has not got
+// has no structure.
+func ofObjects(f dump.File, e entry) bool {
+	return e.objects || f.Structure == dump.BERTLV && e.says()
 }
 
 // firstApplication is a path of a dump without the number of a second application:

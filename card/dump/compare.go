@@ -68,8 +68,18 @@ func (c *Comparison) file(a, b File) {
 	if c.add(a.Path, decoded(a), decoded(b)) == 0 {
 		c.add(a.Path, fields{"raw": a.Raw}, fields{"raw": b.Raw})
 	}
+	c.add(a.Path, dataObjects(a), dataObjects(b))
 	c.records(a, b, c.Differences[d:])
 	c.keys(a, b)
+}
+
+// dataObjects are those of a file of BER-TLV structure, by tag.
+func dataObjects(f File) fields {
+	m := fields{}
+	for _, o := range f.Objects {
+		m[fmt.Sprintf("object %X", uint32(o.Tag))] = fmt.Sprintf("%x", []byte(o.Value))
+	}
+	return m
 }
 
 // records compares records byte by byte, but those that named tells of already.

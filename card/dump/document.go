@@ -39,6 +39,8 @@ type File struct {
 	// a record that cannot be read. Keys are "[redacted]".
 	Raw     string   `json:"raw,omitempty"`
 	Records []string `json:"records,omitempty"`
+	// Objects are the data objects of an EF of BER-TLV structure, in the order of the card.
+	Objects []ef.Object `json:"objects,omitempty"`
 	// Decoded is the content as a document of package ef, or a list with one for
 	// each record; null is content without use.
 	Decoded   json.RawMessage `json:"decoded,omitempty"`

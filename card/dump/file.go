@@ -165,7 +165,7 @@ func (r *reader) body(ctx context.Context, c candidate, h header, f *File) error
 		f.Error = "not read: what the card says of it is not understood"
 	case c.keys:
 		f.Error = "not read: it holds keys or sequence numbers of the subscription"
-	case h.structure == structureDirectory, h.structure == structureBERTLV, h.structure == "":
+	case h.structure == structureDirectory, h.structure == "":
 		f.Error = fmt.Sprintf("not read: the card has a %s here, want a %s EF", h.shown.Type, c.Structure)
 	case h.closed != "":
 		f.Error = "not read: " + h.closed
@@ -274,6 +274,9 @@ func administrative(ref byte) bool {
 
 // read reads the EF that is selected. What the card refuses is an error in f.
 func (r *reader) read(ctx context.Context, c candidate, h header, f *File) error {
+	if h.structure == BERTLV {
+		return r.objects(ctx, c, f)
+	}
 	if h.structure == string(ef.Transparent) {
 		b, err := r.binary(ctx, h.size)
 		switch {
@@ -299,6 +302,23 @@ func (r *reader) read(ctx context.Context, c candidate, h header, f *File) error
 	f.Error = strings.Join(why, "; ")
 	r.records(c, records, f)
 	return nil
+}
+
+// objects reads the data objects of the EF of BER-TLV structure that is selected. No file
+// of package ef is one, so nothing is decoded.
+func (r *reader) objects(ctx context.Context, c candidate, f *File) error {
+	list, err := r.session.ReadObjects(ctx, f.place)
+	if refused(err) {
+		f.Error = refusal(err)
+	}
+	for _, o := range list {
+		if c.Secret {
+			o.Value = nil
+		}
+		f.Objects, f.content = append(f.Objects, ef.Object{Tag: ef.Tag(o.Tag), Value: append(ef.Hex{}, o.Value...)}), append(f.content, secret.New(o.Value))
+	}
+	f.Undecoded = fmt.Sprintf("%s has a %s EF", c.Clause, c.Structure)
+	return unlessRefused(err)
 }
 
 // refused tells what a card refuses, or gives damaged, from its silence.

@@ -13,7 +13,8 @@ import (
 // Structures that package ef does not have.
 const (
 	structureDirectory = "directory"
-	structureBERTLV    = "BER-TLV"
+	// BERTLV is the structure of an EF with data objects (TS 102 221, 8.2.2.4).
+	BERTLV = "BER-TLV"
 )
 
 // header is what is to be known of a file before it is read, in whichever class
@@ -55,7 +56,7 @@ func structureOf(t uicc.FileType) string {
 	case t == uicc.Directory:
 		return structureDirectory
 	case t == uicc.BERTLV:
-		return structureBERTLV
+		return BERTLV
 	case t&build == uicc.Transparent:
 		return string(ef.Transparent)
 	case t&build == uicc.LinearFixed:

@@ -23,10 +23,10 @@ type cardDumpCmd struct {
 // Help is the long help text.
 func (cardDumpCmd) Help() string {
 	return `Writes one JSON document to standard output: "atr", "iccid", "apdus", "seconds", and "files", each
-with "path", "name", "structure", "fcp", "raw" or "records", "decoded", and "error" where it cannot
-be read. Nothing is written. With --pin-file PIN1 is verified first, if two tries or more are left;
-without it no try can be spent. Exit code 1: it was wrong, or not presented. Keys are "[redacted]",
-key files of the card's maker are not read.
+with "path", "name", "structure", "fcp", "raw", "records" or "objects", "decoded", and "error" where
+it cannot be read. Nothing is written. With --pin-file PIN1 is verified first, if two tries or more
+are left; without it no try can be spent. Exit code 1: it was wrong, or not presented. Keys are
+"[redacted]", key files of the card's maker are not read.
 
 Examples:
   mcim card dump
