@@ -14,6 +14,7 @@ import (
 	"mcim/apdu/usim"
 	"mcim/card"
 	"mcim/card/aka"
+	"mcim/card/model"
 )
 
 // Instructions that package uicc has no command for.
@@ -368,7 +369,7 @@ func expected(cmd *apdu.Command) int {
 // reply4 answers a command that sends and expects data: at once where Le is
 // enough, by 61xx and GET RESPONSE otherwise (TS 102 221, 7.3.1.1.4).
 func (c *Card) reply4(cmd *apdu.Command, data []byte) apdu.StatusWord {
-	if cmd.Ne >= len(data) {
+	if cmd.Ne >= len(data) && !c.quirk(model.Always61) {
 		c.out = append(c.out, data...)
 		return apdu.SWOK
 	}

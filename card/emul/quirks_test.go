@@ -29,6 +29,8 @@ func TestQuirks(t *testing.T) {
 	t.Parallel()
 	run(t, quirky(t, model.RefusesLe), "00A4000C 02 2FE2 = 9000", "00B00000 0B = 6700", "00B00000 0A = ~9000", "00A4000C 02 2F00 = 9000", "00B20104 01 = 6700")
 	run(t, quirky(t, model.Swallows61), "00A40004 02 2FE2 = 62~9000", "00C00000 01 = 6985", "A0A40000 02 3F00 = 00~9000")
+	run(t, quirky(t, model.Always61), "00A40004 02 2FE2 00 = 61~", "00A40004 02 2FE2 FF = 61~", "00C00000 02 = 62~", "00B00000 0A = ~9000")
+	run(t, quirky(t, model.NoSilentSelect), "00A4000C 02 3F00 = 6A86", "00A40004 02 2FE2 = 61~", "00B00000 0A = ~9000")
 	c := quirky(t, model.NoPINStatus)
 	for selecting, has := range map[string]func(uicc.FCP) bool{
 		"00A40004 02 3F00 00": func(f uicc.FCP) bool { return f.PINs != nil },

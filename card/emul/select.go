@@ -31,6 +31,8 @@ const (
 func (c *Card) selectFile(ch *channel, cmd *apdu.Command) apdu.StatusWord {
 	data, session := cmd.P2&selectDataMask, cmd.P2&selectSession
 	switch {
+	case data == selectNothing && c.quirk(model.NoSilentSelect):
+		return apdu.SWIncorrectP1P2
 	case data != selectFCP && data != selectNothing, session != 0 && session != selectTerminate:
 		return apdu.SWIncorrectP1P2
 	case uicc.SelectBy(cmd.P1) != uicc.ByAID && cmd.P2&^byte(selectDataMask) != 0:

@@ -60,12 +60,20 @@ const (
 	NoSFI Quirk = "no-sfi"
 	// RefusesLe: a wrong Le is refused by 6700, without the right one.
 	RefusesLe Quirk = "wrong-le-6700"
+	// Always61: a command that sends and expects data never gets these at once, but
+	// 61xx, whatever Le says: a card of T=0 that does not look at Le.
+	Always61 Quirk = "always-61"
+	// NoSilentSelect: SELECT that asks for no data (P2 = 0C) is refused by 6A86, as by
+	// cards of before TS 102 221.
+	NoSilentSelect Quirk = "no-select-0c"
 	// Swallows61: the reader fetches what 61xx and 9Fxx announce by itself.
 	Swallows61 Quirk = "61-swallowed"
 )
 
 // Quirks are all quirks that there are.
-func Quirks() []Quirk { return []Quirk{NoPINStatus, NoSFI, RefusesLe, Swallows61} }
+func Quirks() []Quirk {
+	return []Quirk{NoPINStatus, NoSFI, RefusesLe, Always61, NoSilentSelect, Swallows61}
+}
 
 // SecureChannel says when a card asks for a secure channel with the terminal (TS 102 484).
 type SecureChannel string

@@ -66,7 +66,7 @@ it has too. A wrong one is refused with its line. This is one:
   title = "as usim, with another name, a file more and one less"
   extends = "usim"
   rules = "arr"   # or "expanded": access rules in the FCP, and no EF.ARR
-  quirks = ["no-pin-status"]  # or "no-sfi", "wrong-le-6700", "61-swallowed": what the field knows
+  quirks = ["no-pin-status"]  # "no-sfi", "always-61", "no-select-0c" ...
   without = ["MF/EF.UMPC"]
   [[files]]
   path = "ADF.USIM/EF.SPN"
