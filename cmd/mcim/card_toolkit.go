@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"mcim/apdu"
 	"mcim/apdu/cat"
 	"mcim/card"
 	"mcim/card/device"
@@ -68,6 +69,9 @@ func (c *cardToolkitCmd) Run(con console, ctx *contextHolder) error {
 	}
 	log, err := c.serve(ctx, open, config, envelopes)
 	var no *card.CommandError
+	if errors.Is(err, apdu.ErrUnsupported) {
+		err = fmt.Errorf("%w: it takes no toolkit commands in class 80, as a SIM of class A0 does not", err)
+	}
 	if errors.As(err, &no) || errors.Is(err, toolkit.ErrBusy) || errors.Is(err, toolkit.ErrEndless) {
 		err = failedError{err}
 	}
