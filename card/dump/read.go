@@ -45,7 +45,7 @@ type Options struct {
 // could not be verified, or ErrNoFiles; the document is then empty.
 func Read(ctx context.Context, c card.Card, o Options) (Document, error) {
 	start := time.Now()
-	counted := &counter{Card: c}
+	counted := &Counter{Card: c}
 	session := card.NewSession(counted, o.Session)
 	atr, err := session.Reset(ctx)
 	if err != nil {
@@ -57,7 +57,7 @@ func Read(ctx context.Context, c card.Card, o Options) (Document, error) {
 		return Document{}, err
 	}
 	doc.ATR = hex.EncodeToString(atr)
-	doc.APDUs = counted.sent
+	doc.APDUs = counted.Sent
 	doc.Seconds = math.Round(time.Since(start).Seconds()*1e6) / 1e6
 	return doc, nil
 }
@@ -72,15 +72,15 @@ func ReadIn(ctx context.Context, s *card.Session, g *card.Guard, o Options) (Doc
 	return r.doc, nil
 }
 
-// counter counts commands.
-type counter struct {
+// Counter is a card that counts the commands it is sent.
+type Counter struct {
 	card.Card
-	sent int
+	Sent int // commands so far
 }
 
 // Transmit implements card.Card.
-func (c *counter) Transmit(ctx context.Context, command []byte) ([]byte, error) {
-	c.sent++
+func (c *Counter) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	c.Sent++
 	return c.Card.Transmit(ctx, command)
 }
 

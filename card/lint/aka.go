@@ -13,6 +13,7 @@ import (
 	"mcim/apdu/usim"
 	"mcim/card"
 	"mcim/card/aka"
+	"mcim/card/dump"
 )
 
 // akaRules are about what the card answers to the home operator's keys.
@@ -61,7 +62,7 @@ type Operator struct {
 // or the guard refuses is the Err of the Rehearsal; the error is that of a card that is
 // lost, or *card.PINError.
 func Rehearse(ctx context.Context, c card.Card, s Subject, o Operator, t card.Options) (*Rehearsal, error) {
-	counted := &counter{Card: c}
+	counted := &dump.Counter{Card: c}
 	r := &Rehearsal{IMSI: o.IMSI, Own: o.SQN}
 	aid := firstUSIM(s)
 	switch iccid := s.Document.ICCID; {
@@ -82,7 +83,7 @@ func Rehearse(ctx context.Context, c card.Card, s Subject, o Operator, t card.Op
 	if err == nil {
 		r.Proof, err = guard.ProveKeys(ctx, aid, o.Algorithm, o.RAND)
 	}
-	r.Err, r.APDUs = err, counted.sent
+	r.Err, r.APDUs = err, counted.Sent
 	if errors.Is(err, card.ErrRemoved) || errors.Is(err, card.ErrWrongPIN) || ctx.Err() != nil {
 		return nil, err
 	}

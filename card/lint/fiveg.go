@@ -137,18 +137,7 @@ func judgeSUCIScheme(v *view) {
 	}
 }
 
-func judgeRouting(v *view) {
-	ust, path := v.services(), v.at(routingIndicator)
-	if ust == nil || !ust.Has(concealed) {
-		return
-	}
-	switch {
-	case v.missing(path):
-		v.find(path, "the file is not on the card")
-	case v.files[path] != nil && v.unused(path):
-		v.find(path, "it is empty")
-	}
-}
+func judgeRouting(v *view) { v.holds(concealed, routingIndicator) }
 
 func judgeUAC(v *view) {
 	path := v.at("DF.5GS/EF.UAC_AIC")
@@ -161,9 +150,12 @@ func judgeUAC(v *view) {
 	}
 }
 
-func judgeSUPI(v *view) {
-	ust, path := v.services(), v.at("DF.5GS/EF.SUPI_NAI")
-	if ust == nil || !ust.Has(notIMSI) {
+func judgeSUPI(v *view) { v.holds(notIMSI, "DF.5GS/EF.SUPI_NAI") }
+
+// holds finds a file of the USIM that is missing or empty though the service needs it.
+func (v *view) holds(service ef.USIMService, name string) {
+	ust, path := v.services(), v.at(name)
+	if ust == nil || !ust.Has(service) {
 		return
 	}
 	switch {

@@ -31,7 +31,7 @@ type Options struct {
 // PIN1 that the guard does not present: Probe.PIN1 tells of that.
 func Read(ctx context.Context, c card.Card, o Options) (Subject, error) {
 	p := &Probe{Refused: map[string]string{}}
-	counted := &counter{Card: c}
+	counted := &dump.Counter{Card: c}
 	doc, err := dump.Read(ctx, counted, dump.Options{PIN1: o.PIN1, Session: o.Session})
 	var refused *card.RefusalError
 	if errors.As(err, &refused) {
@@ -51,20 +51,8 @@ func Read(ctx context.Context, c card.Card, o Options) (Subject, error) {
 			return Subject{}, err
 		}
 	}
-	p.APDUs = counted.sent - doc.APDUs
+	p.APDUs = counted.Sent - doc.APDUs
 	return s, nil
-}
-
-// counter counts commands.
-type counter struct {
-	card.Card
-	sent int
-}
-
-// Transmit implements card.Card.
-func (c *counter) Transmit(ctx context.Context, command []byte) ([]byte, error) {
-	c.sent++
-	return c.Card.Transmit(ctx, command)
 }
 
 // pins asks for the tries of PIN1, and of the universal PIN where it stands in.
