@@ -48,7 +48,7 @@ fuzz: setup
 	  targets=$$(go test -list '^Fuzz' $$p | grep '^Fuzz'); \
 	  for f in $$targets; do \
 	    echo "$$p $$f"; \
-	    go test -run '^$$' -fuzz "^$$f$$" -fuzztime $$(($(FUZZTIME) / $$(echo $$targets | wc -w)))s $$p || exit 1; \
+	    go test -run '^$$' -fuzz "^$$f$$" -fuzzminimizetime 100x -fuzztime $$(($(FUZZTIME) / $$(echo $$targets | wc -w)))s $$p || exit 1; \
 	  done; \
 	done
 
