@@ -44,16 +44,6 @@ func EncodeComprehension(list ...Comprehension) []byte {
 	return dst
 }
 
-// FindComprehension gives the first data object with the tag value.
-func FindComprehension(list []Comprehension, tag uint16) (Comprehension, bool) {
-	for _, c := range list {
-		if c.Tag == tag {
-			return c, true
-		}
-	}
-	return Comprehension{}, false
-}
-
 // DecodeComprehension decodes data objects one behind the other up to the end
 // of b. It is strict: EncodeComprehension of the result is b. The error wraps
 // ErrMalformed.

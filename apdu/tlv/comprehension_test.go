@@ -60,17 +60,3 @@ func TestDecodeComprehensionRefuses(t *testing.T) {
 		}
 	}
 }
-
-func TestFindComprehension(t *testing.T) {
-	t.Parallel()
-	list, err := DecodeComprehension(fromHex(t, "8103012600"+"82028182"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c, ok := FindComprehension(list, 0x02); !ok || !bytes.Equal(c.Value, []byte{0x81, 0x82}) {
-		t.Errorf("device identities: %v, %v", c, ok)
-	}
-	if c, ok := FindComprehension(list, 0x03); ok {
-		t.Errorf("found %v", c)
-	}
-}
