@@ -342,8 +342,16 @@ func TestUpdateRefusesCards(t *testing.T) {
 	refusal(t, unknown.UpdateKey(ctx, model.Key{}), model.ErrUnknown)
 	refusal(t, unknown.UpdateSQN(ctx, model.SQN{}), model.ErrUnknown)
 
+	sim, err := model.ByName("sim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyless := guardOn(t, card.GuardConfig{ATR: sim.ATRs[0].Value, Allow: []string{iccid}})
+	refusal(t, keyless.UpdateKey(ctx, model.Key{}), model.ErrNoKeyFile)
+	refusal(t, keyless.UpdateSQN(ctx, model.SQN{}), model.ErrNoKeyFile)
+
 	stranger := guardOn(t, card.GuardConfig{ATR: unhex(t, knownATR), Allow: []string{"8988211000000430011", ""}}, iccidScript()...)
-	err := stranger.UpdateBinary(ctx, f, 0, []byte{1})
+	err = stranger.UpdateBinary(ctx, f, 0, []byte{1})
 	refusal(t, err, card.ErrNotAllowed)
 	if !strings.Contains(err.Error(), iccid) {
 		t.Errorf("%v does not name the card", err)

@@ -102,7 +102,9 @@ func newBackends(t *testing.T) *backends {
 	if err != nil {
 		t.Fatal(err)
 	}
-	profile.ChannelKey, profile.ChannelLimit = secret.New([]byte("key of a terminal, of 32 bytes..")), 230
+	key := make([]byte, 32)
+	_, _ = rand.Read(key)
+	profile.ChannelKey, profile.ChannelLimit = secret.New(key), 230
 	facts := cardtest.Facts{
 		Pairing: true, ChannelKey: profile.ChannelKey, ChannelLimit: profile.ChannelLimit,
 		ICCID: profile.ICCID, App: m.AID, Protected: card.InApp(m.AID, usim.EFIMSI), PIN1: pin, SpendTry: true, Seed: 812, Toolkit: true,
